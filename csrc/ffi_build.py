@@ -1,0 +1,51 @@
+"""Builds ``twamp._native``: the headers as they stand are the cdef, so there is no copy to drift."""
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+CSRC = Path(__file__).resolve().parent
+ROOT = CSRC.parent
+SHARED_HEADERS = ("wire.h", "twamp.h")
+DROPPED_LINES = ("#include", "#pragma", "#if", "#endif")
+WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla"
+
+
+def cdef(header: str) -> str:
+    """The header less the preprocessor lines that cffi cannot read (integer #defines it can)."""
+    lines = (CSRC / header).read_text().splitlines()
+    return "\n".join(line for line in lines if not line.startswith(DROPPED_LINES))
+
+
+def relative(paths: list[Path]) -> list[str]:
+    return [os.path.relpath(path, ROOT) for path in sorted(paths)]
+
+
+sources = [path for path in CSRC.glob("*.c") if path.name != "_native.c"]
+
+ffibuilder = FFI()
+for header in SHARED_HEADERS:
+    ffibuilder.cdef(cdef(header))
+ffibuilder.set_source(
+    "twamp._native",
+    "".join(f'#include "{header}"\n' for header in SHARED_HEADERS),
+    sources=relative(sources),
+    include_dirs=["csrc"],
+    # An edited header rebuilds nothing unless it is named here.
+    depends=relative(list(CSRC.glob("*.h"))),
+    extra_compile_args=[
+        "-std=gnu11",
+        "-O2",
+        "-fvisibility=hidden",
+        *WARNINGS.split(),
+        # cffi's own generated file is not ours to mend.
+        "-Wno-unused-parameter",
+        "-Wno-missing-field-initializers",
+        *os.environ.get("TWAMP_CFLAGS", "").split(),
+    ],
+    extra_link_args=os.environ.get("TWAMP_LDFLAGS", "").split(),
+)
+
+if __name__ == "__main__":
+    raise SystemExit("build with: pip install -e .")

@@ -1,0 +1,205 @@
+/* twamp.h: what Python sees of the engine.  cffi reads this file as it stands (less '#' lines that are not
+ * integer defines).  Structs cross by value, ids come back, statistics are copied out.  Functions return
+ * >= 0 or -errno unless they say otherwise; nothing here logs, calls back or makes a thread.
+ * Structs that are shared but not wire hold fixed-width types, widest first, with the padding written out. */
+#pragma once
+#include <stdint.h>
+#include <stddef.h>
+
+#define TW_PACKET_MAX 65507 /* the largest UDP payload over IPv4 */
+#define TW_BATCH      64    /* packets taken from a socket in one call */
+
+/* An IP address and a UDP port.  IPv4 stands in the first four octets. */
+struct tw_endpoint {
+    uint8_t address[16];
+    uint32_t scope_id; /* IPv6 link-local only */
+    uint16_t port;
+    uint8_t ip_version; /* 4 or 6 */
+    uint8_t reserved;
+};
+
+/* Where a timestamp came from. */
+enum tw_source {
+    TW_SOURCE_NONE = 0, /* no timestamp at all */
+    TW_SOURCE_USER,     /* the clock, read by this program */
+    TW_SOURCE_KERNEL,   /* SO_TIMESTAMPING, software */
+    TW_SOURCE_HARDWARE, /* SO_TIMESTAMPING, the NIC */
+    TW_SOURCE_COUNT
+};
+
+/* Why a received packet was not answered; each is a counter: received == reflected + the sum of drops. */
+enum tw_drop {
+    TW_DROP_SHORT = 1,      /* shorter than the sender packet of the mode */
+    TW_DROP_LONG,           /* longer than TW_PACKET_MAX, truncated by the kernel */
+    TW_DROP_ERROR_ESTIMATE, /* Multiplier 0: corrupt (RFC 4656 section 4.1.2) */
+    TW_DROP_NO_SESSION,     /* from an address and port that no session here expects */
+    TW_DROP_NOT_STARTED,    /* before Start-Sessions */
+    TW_DROP_STOPPED,        /* later than Timeout after Stop-Sessions */
+    TW_DROP_SEND_BUFFER,    /* the reply found no room in the send buffer (EAGAIN, ENOBUFS) */
+    TW_DROP_SEND_REFUSED,   /* the kernel refused to send the reply (route, firewall, …) */
+    TW_DROP_COUNT
+};
+
+/* ---- reflect.c: one packet in, one packet out; pure ---------------------------------------------- */
+
+/* What the Session-Reflector knows of a packet beside its octets. */
+struct tw_arrival {
+    uint64_t receive_timestamp; /* T2 in wire format */
+    uint32_t sequence_number;   /* the reflector's own */
+    uint16_t error_estimate;    /* of T2 and T3 */
+    uint8_t sender_ttl;         /* from the received IP header; 255 if it cannot be read */
+    uint8_t reserved;
+};
+
+/* Builds the reply, all but T3.  Returns its length, or -TW_DROP_…; reply has TW_PACKET_MAX octets. */
+int tw_reflect(const uint8_t *request, size_t length, const struct tw_arrival *arrival, uint8_t *reply);
+
+/* Writes T3 (wire format) into a reply. */
+void tw_reflect_stamp(uint8_t *reply, uint64_t timestamp);
+
+/* ---- clock.c ------------------------------------------------------------------------------------ */
+
+/* Unix time in ns -> NTP 64 bit (RFC 4656 section 4.1.2); rounds down, so that the way back is exact. */
+uint64_t tw_clock_ntp(uint64_t unix_ns);
+
+/* The Error Estimate of the system clock now (adjtimex), never less than least_ns. */
+uint16_t tw_clock_error_estimate(uint64_t least_ns);
+
+/* ---- reflector.c: the Session-Reflector ----------------------------------------------------------- */
+
+struct tw_reflector;
+
+struct tw_reflector_config {
+    uint64_t hash_seed;        /* random, so that no peer can aim at one chain of the hash */
+    uint32_t maximum_sessions; /* 1..65536 */
+    uint32_t receive_buffer;   /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
+    uint32_t tx_batch;         /* 1..TW_BATCH replies under one T3 and one sendmmsg */
+    uint32_t reserved;
+};
+
+struct tw_session_config {
+    struct tw_endpoint local; /* Receiver Address, Receiver Port */
+    struct tw_endpoint peer;  /* Sender Address, Sender Port */
+    uint8_t dscp;             /* of the replies: 0..63 */
+    uint8_t reserved[7];
+};
+
+struct tw_session_stats {
+    uint64_t received;       /* packets of this session, after the 4-tuple matched */
+    uint64_t reflected;
+    uint64_t dropped;
+    uint64_t last_packet_ns; /* CLOCK_MONOTONIC of the last one that came while started; 0 = none yet */
+};
+
+struct tw_reflector_stats {
+    uint64_t received; /* datagrams read from the pool */
+    uint64_t reflected;
+    uint64_t drops[TW_DROP_COUNT];               /* [0] stays 0 */
+    uint64_t receive_sources[TW_SOURCE_COUNT]; /* T2 of reflected and dropped packets, by source */
+    uint64_t refused_stamps;    /* kernel stamps that were zero or far from the clock */
+    uint64_t truncated_control; /* MSG_CTRUNC: some control message did not fit */
+    uint32_t sessions;
+    uint32_t sockets;
+};
+
+int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflector **reflector);
+
+/* After the thread that runs it has been joined. */
+void tw_reflector_close(struct tw_reflector *reflector);
+
+/* The loop: returns 0 after tw_reflector_stop, -errno when epoll fails. */
+int tw_reflector_run(struct tw_reflector *reflector);
+
+/* One turn of the loop: waits up to timeout_ms (-1: for ever); returns the packets read. */
+int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms);
+int tw_reflector_stop(struct tw_reflector *reflector);
+
+/* Adds a session, not yet started; returns its id.  The socket of config->local is shared by sessions:
+ * with fd < 0 the one at hand is used, -ENOENT if there is none; else fd, bound to config->local, is
+ * duplicated.  The loop closes the duplicate when its last session goes.  -EEXIST: the 4-tuple is taken;
+ * -ENOSPC: maximum_sessions. */
+int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
+                         int fd);
+
+/* From now on packets are reflected (Start-Sessions).  -ENOENT for a stale id, here and below. */
+int tw_reflector_start(struct tw_reflector *reflector, int64_t id);
+
+/* Packets are reflected until deadline_ns (CLOCK_MONOTONIC) and never later (Stop-Sessions, Timeout). */
+int tw_reflector_finish(struct tw_reflector *reflector, int64_t id, uint64_t deadline_ns);
+int tw_reflector_remove(struct tw_reflector *reflector, int64_t id);
+int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
+                               struct tw_session_stats *stats);
+void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);
+
+/* ---- sender.c: the Session-Sender ----------------------------------------------------------------- */
+
+struct tw_sender;
+
+/* Why a received datagram is no reply of the session. */
+enum tw_sender_drop {
+    TW_SENDER_DROP_SHORT = 1,      /* shorter than the reflector packet of the mode */
+    TW_SENDER_DROP_LONG,           /* longer than TW_PACKET_MAX */
+    TW_SENDER_DROP_FOREIGN,        /* not from the Session-Reflector's address and port */
+    TW_SENDER_DROP_ERROR_ESTIMATE, /* Multiplier 0 */
+    TW_SENDER_DROP_SEQUENCE,       /* a Sender Sequence Number that was not sent */
+    TW_SENDER_DROP_NO_ROOM,        /* a further copy of a packet, and the table of duplicates is full */
+    TW_SENDER_DROP_COUNT
+};
+
+/* What came of one packet.  Times are NTP 64 bit, in host order (differences are right across eras). */
+struct tw_sample {
+    uint64_t t1;                 /* departure; the kernel's TX stamp where there is one */
+    uint64_t t2;                 /* Receive Timestamp */
+    uint64_t t3;                 /* Timestamp of the reply */
+    uint64_t t4;                 /* arrival of the reply */
+    uint32_t sequence_number;    /* the sender's */
+    uint32_t reflector_sequence_number;
+    uint32_t rank;               /* order of arrival, from 1; 0 = no reply (yet) */
+    int32_t lateness_ns;         /* T1 as read before the send, less the scheduled time */
+    uint16_t sender_error_estimate;
+    uint16_t reflector_error_estimate;
+    uint8_t sender_ttl;          /* as the reflector saw it */
+    uint8_t ttl;                 /* of the reply, as it came; 255 if it cannot be read */
+    uint8_t tos;                 /* of the reply, as it came */
+    uint8_t t1_source;           /* enum tw_source; NONE = never sent */
+    uint8_t t4_source;
+    uint8_t reserved[7];
+};
+
+struct tw_sender_config {
+    const uint64_t *schedule;     /* [count] ns after start_ns, ascending */
+    const uint8_t *padding;       /* [padding_length + 255]; a window of it that moves goes out */
+    struct tw_sample *samples;    /* [count], zeroed; owned by the caller until after close */
+    struct tw_sample *duplicates; /* [duplicates_size]: arrivals after the first of their number */
+    uint64_t start_ns;            /* CLOCK_MONOTONIC */
+    uint64_t loss_timeout_ns;     /* how long replies are read after the last packet */
+    struct tw_endpoint peer;      /* the Session-Reflector */
+    uint32_t count;
+    uint32_t padding_length;      /* octets after the 14 of the header */
+    uint32_t duplicates_size;
+    uint32_t receive_buffer;      /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
+    uint8_t dscp;
+    uint8_t ttl;                  /* 255 (RFC 4656 section 4.1.2) */
+    uint8_t reserved[6];
+};
+
+struct tw_sender_stats {
+    uint64_t sent;
+    uint64_t send_errors;   /* packets the kernel refused: never sent */
+    uint64_t received;      /* datagrams read: samples + duplicates + drops */
+    uint64_t drops[TW_SENDER_DROP_COUNT]; /* [0] stays 0 */
+    uint64_t refused_stamps;
+    uint64_t truncated_control;
+    uint32_t duplicates;    /* rows of duplicates in use */
+    int32_t send_errno;     /* of the last refused packet; 0 = none */
+};
+
+int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_sender **sender);
+
+/* Sends the schedule and reads replies until loss_timeout_ns after the last packet; 0, or -errno. */
+int tw_sender_run(struct tw_sender *sender);
+
+/* From any thread: run sends no more, and returns at once (drain = 0) or after loss_timeout_ns. */
+int tw_sender_stop(struct tw_sender *sender, int drain);
+void tw_sender_stats(struct tw_sender *sender, struct tw_sender_stats *stats);
+void tw_sender_close(struct tw_sender *sender);

@@ -1,0 +1,1 @@
+"""TWAMP-Control and TWAMP-Test without sockets, clocks or randomness."""
