@@ -1,4 +1,4 @@
-/* octets.h: between octets on the wire and numbers in hand; the only way to read a be16, be32 or be64. */
+/* octets.h: between octets on the wire and numbers; the only way to read a be16, be32 or be64. */
 #pragma once
 #include "wire.h"
 

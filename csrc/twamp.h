@@ -1,7 +1,8 @@
-/* twamp.h: what Python sees of the engine.  cffi reads this file as it stands (less '#' lines that are not
- * integer defines).  Structs cross by value, ids come back, statistics are copied out.  Functions return
- * >= 0 or -errno unless they say otherwise; nothing here logs, calls back or makes a thread.
- * Structs that are shared but not wire hold fixed-width types, widest first, with the padding written out. */
+/* twamp.h: what Python sees of the engine.  cffi reads this file as it stands (less '#' lines that
+ * are no integer defines).  Structs cross by value, ids come back, statistics are copied out.
+ * Functions return 0 or more, or -errno, unless they say otherwise; nothing here logs, calls back
+ * or makes a thread.  Structs that are shared but not wire hold fixed-width types, widest first,
+ * with the padding written out. */
 #pragma once
 #include <stdint.h>
 #include <stddef.h>
@@ -27,7 +28,7 @@ enum tw_source {
     TW_SOURCE_COUNT
 };
 
-/* Why a received packet was not answered; each is a counter: received == reflected + the sum of drops. */
+/* Why a received packet was not answered; counted each: received == reflected + sum of drops. */
 enum tw_drop {
     TW_DROP_SHORT = 1,      /* shorter than the sender packet of the mode */
     TW_DROP_LONG,           /* longer than TW_PACKET_MAX, truncated by the kernel */
@@ -40,7 +41,7 @@ enum tw_drop {
     TW_DROP_COUNT
 };
 
-/* ---- reflect.c: one packet in, one packet out; pure ---------------------------------------------- */
+/* ---- reflect.c: one packet in, one packet out; pure ------------------------------------------ */
 
 /* What the Session-Reflector knows of a packet beside its octets. */
 struct tw_arrival {
@@ -51,21 +52,43 @@ struct tw_arrival {
     uint8_t reserved;
 };
 
-/* Builds the reply, all but T3.  Returns its length, or -TW_DROP_…; reply has TW_PACKET_MAX octets. */
-int tw_reflect(const uint8_t *request, size_t length, const struct tw_arrival *arrival, uint8_t *reply);
+/* Builds the reply, all but T3; returns its length, or -TW_DROP_….  reply has TW_PACKET_MAX. */
+int tw_reflect(const uint8_t *request, size_t length, const struct tw_arrival *arrival,
+               uint8_t *reply);
 
 /* Writes T3 (wire format) into a reply. */
 void tw_reflect_stamp(uint8_t *reply, uint64_t timestamp);
 
-/* ---- clock.c ------------------------------------------------------------------------------------ */
+/* ---- clock.c --------------------------------------------------------------------------------- */
 
-/* Unix time in ns -> NTP 64 bit (RFC 4656 section 4.1.2); rounds down, so that the way back is exact. */
+/* Unix ns -> NTP 64 bit (RFC 4656 section 4.1.2); rounds down, so that the way back is exact. */
 uint64_t tw_clock_ntp(uint64_t unix_ns);
+
+/* The smallest Error Estimate of error_ns or more (RFC 4656 section 4.1.2); Multiplier 1..255. */
+uint16_t tw_clock_encode_error(uint64_t error_ns, int synchronised);
 
 /* The Error Estimate of the system clock now (adjtimex), never less than least_ns. */
 uint16_t tw_clock_error_estimate(uint64_t least_ns);
 
-/* ---- reflector.c: the Session-Reflector ----------------------------------------------------------- */
+/* ---- socket.c: control messages -------------------------------------------------------------- */
+
+/* What the control messages of a received datagram say. */
+struct tw_rx {
+    uint64_t kernel_ns; /* software stamp, Unix ns; 0 = none */
+    uint8_t ttl;        /* 255 if absent */
+    uint8_t tos;
+    uint8_t truncated; /* MSG_CTRUNC */
+    uint8_t reserved[5];
+};
+
+/* Reads any octets at any alignment; what is not exactly a message that we know is passed over. */
+void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
+
+/* A software transmit stamp: 1 and its (id, Unix ns), or 0 when it is something else. */
+int tw_socket_parse_departure(const uint8_t *control, size_t length, uint32_t *id,
+                              uint64_t *unix_ns);
+
+/* ---- reflector.c: the Session-Reflector ------------------------------------------------------ */
 
 struct tw_reflector;
 
@@ -85,16 +108,16 @@ struct tw_session_config {
 };
 
 struct tw_session_stats {
-    uint64_t received;       /* packets of this session, after the 4-tuple matched */
+    uint64_t received; /* packets of this session, after the 4-tuple matched */
     uint64_t reflected;
     uint64_t dropped;
-    uint64_t last_packet_ns; /* CLOCK_MONOTONIC of the last one that came while started; 0 = none yet */
+    uint64_t last_packet_ns; /* CLOCK_MONOTONIC, of the last while started; 0 = none yet */
 };
 
 struct tw_reflector_stats {
     uint64_t received; /* datagrams read from the pool */
     uint64_t reflected;
-    uint64_t drops[TW_DROP_COUNT];               /* [0] stays 0 */
+    uint64_t drops[TW_DROP_COUNT];             /* [0] stays 0 */
     uint64_t receive_sources[TW_SOURCE_COUNT]; /* T2 of reflected and dropped packets, by source */
     uint64_t refused_stamps;    /* kernel stamps that were zero or far from the clock */
     uint64_t truncated_control; /* MSG_CTRUNC: some control message did not fit */
@@ -114,24 +137,24 @@ int tw_reflector_run(struct tw_reflector *reflector);
 int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms);
 int tw_reflector_stop(struct tw_reflector *reflector);
 
-/* Adds a session, not yet started; returns its id.  The socket of config->local is shared by sessions:
- * with fd < 0 the one at hand is used, -ENOENT if there is none; else fd, bound to config->local, is
- * duplicated.  The loop closes the duplicate when its last session goes.  -EEXIST: the 4-tuple is taken;
- * -ENOSPC: maximum_sessions. */
+/* Adds a session, not yet started; returns its id.  The socket of config->local is shared by
+ * sessions: with fd < 0 the one at hand is used, -ENOENT if there is none; else fd, bound to
+ * config->local, is duplicated.  The loop closes the duplicate when its last session goes.
+ * -EEXIST: the 4-tuple is taken; -ENOSPC: maximum_sessions. */
 int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
                          int fd);
 
 /* From now on packets are reflected (Start-Sessions).  -ENOENT for a stale id, here and below. */
 int tw_reflector_start(struct tw_reflector *reflector, int64_t id);
 
-/* Packets are reflected until deadline_ns (CLOCK_MONOTONIC) and never later (Stop-Sessions, Timeout). */
+/* Reflects until deadline_ns (CLOCK_MONOTONIC) and never later (Stop-Sessions, Timeout). */
 int tw_reflector_finish(struct tw_reflector *reflector, int64_t id, uint64_t deadline_ns);
 int tw_reflector_remove(struct tw_reflector *reflector, int64_t id);
 int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
                                struct tw_session_stats *stats);
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);
 
-/* ---- sender.c: the Session-Sender ----------------------------------------------------------------- */
+/* ---- sender.c: the Session-Sender ------------------------------------------------------------ */
 
 struct tw_sender;
 
@@ -142,26 +165,26 @@ enum tw_sender_drop {
     TW_SENDER_DROP_FOREIGN,        /* not from the Session-Reflector's address and port */
     TW_SENDER_DROP_ERROR_ESTIMATE, /* Multiplier 0 */
     TW_SENDER_DROP_SEQUENCE,       /* a Sender Sequence Number that was not sent */
-    TW_SENDER_DROP_NO_ROOM,        /* a further copy of a packet, and the table of duplicates is full */
+    TW_SENDER_DROP_NO_ROOM, /* a further copy of a packet, and the table of duplicates is full */
     TW_SENDER_DROP_COUNT
 };
 
-/* What came of one packet.  Times are NTP 64 bit, in host order (differences are right across eras). */
+/* What came of one packet.  Times are NTP 64 bit, host order (differences span eras). */
 struct tw_sample {
-    uint64_t t1;                 /* departure; the kernel's TX stamp where there is one */
-    uint64_t t2;                 /* Receive Timestamp */
-    uint64_t t3;                 /* Timestamp of the reply */
-    uint64_t t4;                 /* arrival of the reply */
-    uint32_t sequence_number;    /* the sender's */
+    uint64_t t1;              /* departure; the kernel's TX stamp where there is one */
+    uint64_t t2;              /* Receive Timestamp */
+    uint64_t t3;              /* Timestamp of the reply */
+    uint64_t t4;              /* arrival of the reply */
+    uint32_t sequence_number; /* the sender's */
     uint32_t reflector_sequence_number;
-    uint32_t rank;               /* order of arrival, from 1; 0 = no reply (yet) */
-    int32_t lateness_ns;         /* T1 as read before the send, less the scheduled time */
+    uint32_t rank;       /* order of arrival, from 1; 0 = no reply (yet) */
+    int32_t lateness_ns; /* T1 as read before the send, less the scheduled time */
     uint16_t sender_error_estimate;
     uint16_t reflector_error_estimate;
-    uint8_t sender_ttl;          /* as the reflector saw it */
-    uint8_t ttl;                 /* of the reply, as it came; 255 if it cannot be read */
-    uint8_t tos;                 /* of the reply, as it came */
-    uint8_t t1_source;           /* enum tw_source; NONE = never sent */
+    uint8_t sender_ttl; /* as the reflector saw it */
+    uint8_t ttl;        /* of the reply, as it came; 255 if it cannot be read */
+    uint8_t tos;        /* of the reply, as it came */
+    uint8_t t1_source;  /* enum tw_source; NONE = never sent */
     uint8_t t4_source;
     uint8_t reserved[7];
 };
@@ -175,28 +198,28 @@ struct tw_sender_config {
     uint64_t loss_timeout_ns;     /* how long replies are read after the last packet */
     struct tw_endpoint peer;      /* the Session-Reflector */
     uint32_t count;
-    uint32_t padding_length;      /* octets after the 14 of the header */
+    uint32_t padding_length; /* octets after the 14 of the header */
     uint32_t duplicates_size;
-    uint32_t receive_buffer;      /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
+    uint32_t receive_buffer; /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint8_t dscp;
-    uint8_t ttl;                  /* 255 (RFC 4656 section 4.1.2) */
+    uint8_t ttl; /* 255 (RFC 4656 section 4.1.2) */
     uint8_t reserved[6];
 };
 
 struct tw_sender_stats {
     uint64_t sent;
-    uint64_t send_errors;   /* packets the kernel refused: never sent */
-    uint64_t received;      /* datagrams read: samples + duplicates + drops */
+    uint64_t send_errors;                 /* packets the kernel refused: never sent */
+    uint64_t received;                    /* datagrams read: samples + duplicates + drops */
     uint64_t drops[TW_SENDER_DROP_COUNT]; /* [0] stays 0 */
     uint64_t refused_stamps;
     uint64_t truncated_control;
-    uint32_t duplicates;    /* rows of duplicates in use */
-    int32_t send_errno;     /* of the last refused packet; 0 = none */
+    uint32_t duplicates; /* rows of duplicates in use */
+    int32_t send_errno;  /* of the last refused packet; 0 = none */
 };
 
 int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_sender **sender);
 
-/* Sends the schedule and reads replies until loss_timeout_ns after the last packet; 0, or -errno. */
+/* Sends the schedule, reads replies until loss_timeout_ns after the last packet; 0 or -errno. */
 int tw_sender_run(struct tw_sender *sender);
 
 /* From any thread: run sends no more, and returns at once (drain = 0) or after loss_timeout_ns. */

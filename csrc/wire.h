@@ -1,8 +1,9 @@
 /* wire.h: TWAMP-Test packets, octet for octet, and nothing else.
  *
- * Every field is made of octets, so the structs have alignment 1 and no padding, and a number can only
- * be read through octets.h: a forgotten byte swap does not compile.  cffi reads this file as it stands
- * (less the lines that begin with '#include', '#pragma', '#if' or '#endif'); layout.c asserts the RFC's offsets. */
+ * Every field is made of octets, so the structs have alignment 1 and no padding, and a number can
+ * only be read through octets.h: a forgotten byte swap does not compile.  cffi reads this file as
+ * it stands (less the lines that begin with '#include', '#pragma', '#if' or '#endif'); layout.c
+ * asserts the RFC's offsets. */
 #pragma once
 #include <stdint.h>
 
