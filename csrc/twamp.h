@@ -189,10 +189,11 @@ struct tw_sample {
     uint8_t reserved[7];
 };
 
+/* The four arrays are the caller's, and stay where they are until after close. */
 struct tw_sender_config {
     const uint64_t *schedule;     /* [count] ns after start_ns, ascending */
     const uint8_t *padding;       /* [padding_length + 255]; a window of it that moves goes out */
-    struct tw_sample *samples;    /* [count], zeroed; owned by the caller until after close */
+    struct tw_sample *samples;    /* [count], zeroed */
     struct tw_sample *duplicates; /* [duplicates_size]: arrivals after the first of their number */
     uint64_t start_ns;            /* CLOCK_MONOTONIC */
     uint64_t loss_timeout_ns;     /* how long replies are read after the last packet */
@@ -222,7 +223,8 @@ int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_send
 /* Sends the schedule, reads replies until loss_timeout_ns after the last packet; 0 or -errno. */
 int tw_sender_run(struct tw_sender *sender);
 
-/* From any thread: run sends no more, and returns at once (drain = 0) or after loss_timeout_ns. */
+/* From any thread: run sends no more, and returns at once (drain = 0) or loss_timeout_ns after the
+ * last packet. */
 int tw_sender_stop(struct tw_sender *sender, int drain);
 void tw_sender_stats(struct tw_sender *sender, struct tw_sender_stats *stats);
 void tw_sender_close(struct tw_sender *sender);

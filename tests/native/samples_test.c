@@ -1,0 +1,114 @@
+/* samples_test.c: the table of samples by itself: departure stamps that a live kernel does not
+ * give. Prints each claim that does not hold; exits 0 when all do. */
+#include "samples.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PACKETS 8
+#define T1_NS   1700000000000000000ULL
+#define SPACE   1000000ULL /* ns between packets */
+
+static struct tw_sample rows[PACKETS];
+static int failures;
+
+#define CLAIM(claim)                                                                               \
+    do {                                                                                           \
+        if (!(claim)) {                                                                            \
+            printf("line %d: %s\n", __LINE__, #claim);                                             \
+            failures++;                                                                            \
+        }                                                                                          \
+    } while (0)
+
+static struct tw_samples fresh(void)
+{
+    memset(rows, 0, sizeof rows);
+    return (struct tw_samples){.rows = rows, .departures.doubtful_from = UINT32_MAX};
+}
+
+/* The packets from the next one up to sequence number end; error is that of each send. */
+static void attempt(struct tw_samples *samples, uint32_t end, int error)
+{
+    struct tw_sender_packet packet;
+
+    while (samples->attempted < end) {
+        uint64_t t1_ns = T1_NS + samples->attempted * SPACE;
+        tw_samples_prepare(samples, t1_ns, 0, 1, &packet);
+        tw_samples_attempted(samples, error, t1_ns);
+    }
+}
+
+static int left_at(uint32_t sequence, uint64_t unix_ns)
+{
+    return rows[sequence].t1_source == TW_SOURCE_KERNEL &&
+           rows[sequence].t1 == tw_clock_ntp(unix_ns);
+}
+
+static void stamps_find_their_packets(void)
+{
+    struct tw_samples samples = fresh();
+
+    attempt(&samples, 4, 0);
+    CLAIM(samples.departures.awaited == 4);
+    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 5);
+    tw_samples_departure(&samples, 0, T1_NS + 7);
+    CLAIM(left_at(2, T1_NS + 2 * SPACE + 5));
+    CLAIM(left_at(0, T1_NS + 7));
+    CLAIM(rows[1].t1_source == TW_SOURCE_USER && rows[3].t1_source == TW_SOURCE_USER);
+    CLAIM(samples.departures.awaited == 2);
+    CLAIM(samples.stats.refused_stamps == 0);
+}
+
+static void stamps_that_cannot_be_are_refused(void)
+{
+    struct tw_samples samples = fresh();
+
+    attempt(&samples, 4, 0);
+    tw_samples_departure(&samples, 0, T1_NS - 2000);                /* before the clock was read */
+    tw_samples_departure(&samples, 1, T1_NS + 11ULL * TW_NS_PER_S); /* long after */
+    tw_samples_departure(&samples, 4, T1_NS);                       /* no such packet yet */
+    tw_samples_departure(&samples, UINT32_MAX, T1_NS);
+    CLAIM(samples.stats.refused_stamps == 4);
+    CLAIM(rows[0].t1 == tw_clock_ntp(T1_NS) && rows[0].t1_source == TW_SOURCE_USER);
+    CLAIM(rows[1].t1_source == TW_SOURCE_USER);
+    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE);
+    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 9); /* the first one counts */
+    CLAIM(left_at(3, T1_NS + 3 * SPACE));
+    CLAIM(samples.stats.refused_stamps == 5);
+    CLAIM(samples.departures.awaited == 0);
+}
+
+static void a_refused_send_puts_later_ids_in_doubt(void)
+{
+    struct tw_samples samples = fresh();
+
+    attempt(&samples, 2, 0);
+    attempt(&samples, 3, 105);
+    attempt(&samples, 5, 0);
+    CLAIM(samples.departures.doubtful_from == 2);
+    CLAIM(samples.departures.doubtful_since_ns == T1_NS + 2 * SPACE);
+    CLAIM(samples.departures.awaited == 4);
+    tw_samples_departure(&samples, 1, T1_NS + SPACE);
+    tw_samples_departure(&samples, 3, T1_NS + 4 * SPACE); /* of packet 3 or 4: nobody knows */
+    CLAIM(left_at(1, T1_NS + SPACE));
+    CLAIM(rows[3].t1_source == TW_SOURCE_USER && rows[4].t1_source == TW_SOURCE_USER);
+    CLAIM(rows[2].t1_source == TW_SOURCE_NONE);
+    CLAIM(samples.stats.sent == 4 && samples.stats.send_errors == 1);
+    CLAIM(samples.stats.send_errno == 105);
+    CLAIM(samples.stats.refused_stamps == 1);
+
+    tw_samples_renumber(&samples);
+    CLAIM(samples.departures.awaited == 0);
+    attempt(&samples, 7, 0);
+    tw_samples_departure(&samples, 1, T1_NS + 6 * SPACE);
+    CLAIM(left_at(6, T1_NS + 6 * SPACE));
+    CLAIM(rows[5].t1_source == TW_SOURCE_USER);
+}
+
+int main(void)
+{
+    stamps_find_their_packets();
+    stamps_that_cannot_be_are_refused();
+    a_refused_send_puts_later_ids_in_doubt();
+    return failures != 0;
+}

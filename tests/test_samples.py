@@ -1,0 +1,20 @@
+"""csrc/samples.c by itself, in C: what it refuses cannot be had from a live kernel on demand."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPILER = shutil.which("cc")
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc) on this machine")
+def test_departure_stamps_are_believed_only_where_they_fit(tmp_path: Path) -> None:
+    program = tmp_path / "samples_test"
+    sources = [ROOT / "tests/native/samples_test.c", ROOT / "csrc/samples.c", ROOT / "csrc/clock.c"]
+    options = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
+    subprocess.run([str(COMPILER), *options, "-o", program, *sources], check=True)
+    result = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "")

@@ -1,0 +1,276 @@
+"""Session-Sender (RFC 5357 section 4.1): lends a thread to C and owns the table of samples.
+
+C sends and reads; Python says when, to whom and what, and looks at the samples when it is over::
+
+    sender = SessionSender(sock, SenderConfig(peer=peer, schedule=schedule, start_ns=…, …))
+    await sender.run()
+    sender.samples, sender.duplicates, sender.stats()
+
+The socket is bound and stays the caller's: C works with a duplicate of it.  Make the object well
+before ``start_ns``: the kernel turns timestamps on some milliseconds after they were asked for.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import warnings
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Any
+
+from twamp._native import ffi, lib
+from twamp.endpoint import Endpoint
+from twamp.metrics import Sample
+
+# struct tw_sample; the compiler's offsets are compared with it in tests/test_session_sender.py.
+SAMPLE_LAYOUT = Struct("=QQQQIIIiHHBBBBB7x")
+SENDER_PACKET_OCTETS = 14
+# A 44-octet packet is charged 832 octets of it: 4 MB hold 5,000 of them.
+RECEIVE_BUFFER = 4 << 20
+LEAST_DUPLICATES = 1024
+PADDING_WINDOWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenderConfig:
+    """What one Session-Sender sends.  Times are in nanoseconds.
+
+    ``padding`` is at least ``padding_length + 255`` octets, of which a window that moves goes out,
+    so that packets differ; by default it is random (RFC 4656 section 4.1.2), with ``zero_padding``
+    zeros.
+    """
+
+    peer: Endpoint
+    schedule: Sequence[int]  # after start_ns, ascending; array("Q") is taken as it is
+    start_ns: int  # CLOCK_MONOTONIC
+    loss_timeout_ns: int  # replies are read so long after the last packet
+    padding_length: int = 0
+    zero_padding: bool = False
+    padding: bytes | None = None
+    dscp: int = 0
+    ttl: int = 255
+    receive_buffer: int = RECEIVE_BUFFER
+    duplicates_size: int | None = None  # rows; by default one for each packet, 1024 at least
+
+    def padding_octets(self) -> bytes:
+        size = self.padding_length + PADDING_WINDOWS - 1
+        if self.zero_padding:
+            return bytes(size)
+        if self.padding is None:
+            return os.urandom(size)
+        if len(self.padding) < size:
+            raise ValueError(f"padding has {len(self.padding)} octets; it needs {size}")
+        return self.padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenderStats:
+    """``struct tw_sender_stats``: received == replies + duplicates + the sum of drops, always."""
+
+    sent: int = 0
+    send_errors: int = 0  # packets that the kernel refused
+    received: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)  # by the name of enum tw_sender_drop
+    refused_stamps: int = 0
+    truncated_control: int = 0
+    duplicates: int = 0
+    send_errno: int = 0  # of the last refused packet
+
+    @property
+    def replies(self) -> int:
+        """Packets answered at least once."""
+        return self.received - self.duplicates - sum(self.drops.values())
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+def _drop_names() -> dict[int, str]:
+    prefix = "TW_SENDER_DROP_"
+    values = ffi.typeof("enum tw_sender_drop").relements
+    return {
+        value: name.removeprefix(prefix).lower()
+        for name, value in values.items()
+        if name != prefix + "COUNT"
+    }
+
+
+_DROPS = _drop_names()
+
+
+def _samples(table: Any, count: int) -> list[Sample]:
+    rows = SAMPLE_LAYOUT.iter_unpack(ffi.buffer(table, count * SAMPLE_LAYOUT.size))
+    return list(map(Sample._make, rows))
+
+
+class SessionSender:
+    """One test session's sending end; :meth:`run` it once.
+
+    Raises OSError when the socket cannot be set up or has not the peer's IP version.
+    """
+
+    def __init__(self, sock: socket.socket, config: SenderConfig) -> None:
+        self.config = config
+        self._lock = threading.Lock()  # over the handle: nobody uses it after it is closed
+        self._handle: Any = None
+        self._started = False
+        self._running = False
+        self._stats = SenderStats()
+        self._samples: list[Sample] | None = None
+        self._duplicates: list[Sample] | None = None
+        count = len(config.schedule)
+        duplicates_size = config.duplicates_size
+        if duplicates_size is None:
+            duplicates_size = max(LEAST_DUPLICATES, count)
+        schedule = config.schedule
+        if not (isinstance(schedule, array) and schedule.typecode == "Q"):
+            schedule = array("Q", schedule)
+        # C keeps pointers into all of these.
+        self._padding = ffi.from_buffer(config.padding_octets())
+        self._schedule = ffi.from_buffer("uint64_t[]", schedule)
+        self._sample_table = ffi.new("struct tw_sample[]", count)
+        self._duplicate_table = ffi.new("struct tw_sample[]", duplicates_size)
+        native = self._native_config()
+        handle = ffi.new("struct tw_sender **")
+        _check(lib.tw_sender_open(native, sock.fileno(), handle))
+        self._handle = handle[0]
+
+    def _native_config(self) -> Any:
+        config = self.config
+        peer = {
+            "address": config.peer.address_field,
+            "scope_id": config.peer.scope_id,
+            "port": config.peer.port,
+            "ip_version": config.peer.ip_version,
+        }
+        return ffi.new(
+            "struct tw_sender_config *",
+            {
+                "schedule": self._schedule,
+                "padding": ffi.cast("uint8_t *", self._padding),
+                "samples": self._sample_table,
+                "duplicates": self._duplicate_table,
+                "start_ns": config.start_ns,
+                "loss_timeout_ns": config.loss_timeout_ns,
+                "peer": peer,
+                "count": len(self._schedule),
+                "padding_length": config.padding_length,
+                "duplicates_size": len(self._duplicate_table),
+                "receive_buffer": config.receive_buffer,
+                "dscp": config.dscp,
+                "ttl": config.ttl,
+            },
+        )
+
+    async def run(self) -> None:
+        """Sends the schedule and reads replies until ``loss_timeout_ns`` after the last packet.
+
+        The work is done in a thread of its own.  Cancelled, it stops at once, and the thread is
+        joined before CancelledError goes on.  OSError when the kernel's poll fails.
+        """
+        if self._handle is None or self._started:
+            raise RuntimeError("a SessionSender runs once")
+        self._started = True
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[int] = loop.create_future()
+
+        def lend() -> None:
+            result = lib.tw_sender_run(self._handle)
+            loop.call_soon_threadsafe(over.set_result, result)
+
+        thread = threading.Thread(target=lend, name=f"twamp-sender-{self.config.peer.port}")
+        thread.start()
+        self._running = True
+        cancelled = False
+        while not over.done():
+            try:
+                await asyncio.shield(over)
+            except asyncio.CancelledError:
+                cancelled = True
+                self.stop(drain=False)
+        thread.join()
+        self._running = False
+        self.close()
+        if cancelled:
+            raise asyncio.CancelledError
+        _check(over.result())
+
+    def stop(self, drain: bool = True) -> None:
+        """Sends no more; :meth:`run` ends at once, or with ``drain`` after ``loss_timeout_ns``.
+
+        From any thread or signal handler; harmless when it is over.
+        """
+        with self._lock:
+            if self._handle is not None:
+                _check(lib.tw_sender_stop(self._handle, drain))
+
+    def close(self) -> None:
+        """Frees what C holds; :meth:`run` does it at its end.  Samples and statistics stay."""
+        if self._running:
+            raise RuntimeError("the session still runs: stop it, and let run() return")
+        with self._lock:
+            if self._handle is not None:
+                self._stats = self._read_stats()
+                handle, self._handle = self._handle, None
+                lib.tw_sender_close(handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            message = f"{self!r} was neither run nor closed"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            if not self._running:
+                self.close()
+
+    def stats(self) -> SenderStats:
+        """The counters now; from any thread, also while the session runs."""
+        with self._lock:
+            return self._stats if self._handle is None else self._read_stats()
+
+    def _read_stats(self) -> SenderStats:
+        native = ffi.new("struct tw_sender_stats *")
+        lib.tw_sender_stats(self._handle, native)
+        return SenderStats(
+            sent=native.sent,
+            send_errors=native.send_errors,
+            received=native.received,
+            drops={name: native.drops[value] for value, name in _DROPS.items()},
+            refused_stamps=native.refused_stamps,
+            truncated_control=native.truncated_control,
+            duplicates=native.duplicates,
+            send_errno=native.send_errno,
+        )
+
+    @property
+    def sent(self) -> int:
+        """Packets that left, so far."""
+        return self.stats().sent
+
+    @property
+    def samples(self) -> list[Sample]:
+        """One for each packet that was due, by sequence number; ``t1_source`` 0 = never left.
+
+        Packets that were never due because of :meth:`stop` have none.
+        """
+        self._require_end()
+        if self._samples is None:
+            stats = self.stats()
+            self._samples = _samples(self._sample_table, stats.sent + stats.send_errors)
+        return self._samples
+
+    @property
+    def duplicates(self) -> list[Sample]:
+        """Further replies to packets that had been answered, in the order of arrival."""
+        self._require_end()
+        if self._duplicates is None:
+            self._duplicates = _samples(self._duplicate_table, self.stats().duplicates)
+        return self._duplicates
+
+    def _require_end(self) -> None:
+        if self._running:
+            raise RuntimeError("C still writes the samples: wait for run() to return")
