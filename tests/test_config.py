@@ -1,0 +1,210 @@
+"""Options: each row reads every spelling of its values and refuses the rest by name."""
+
+import argparse
+import contextlib
+import dataclasses
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twamp.config import (
+    DSCP_NAMES,
+    Config,
+    ReflectorConfig,
+    add_arguments,
+    dscp,
+    from_arguments,
+    port_range,
+    rows,
+    seconds,
+)
+from twamp.errors import ConfigError
+
+
+def read(*arguments: str) -> ReflectorConfig:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ReflectorConfig)
+    return from_arguments(ReflectorConfig, parser.parse_args(arguments))
+
+
+def test_defaults_are_the_published_ones() -> None:
+    config = read()
+    assert config == ReflectorConfig()
+    assert dataclasses.asdict(config) == {
+        "listen_address": (),
+        "port": 862,
+        "iface": None,
+        "test_ports": (18760, 19960),
+        "maximum_connections": 16,
+        "maximum_sessions_per_connection": 8,
+        "maximum_sessions": 4096,
+        "server_inactivity_timeout": 900,
+        "test_inactivity_timeout": 900,
+        "dscp_value": 0,
+        "tx_batch": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--port", "8620"], "port", 8620),
+        (["--port", "0"], "port", 0),
+        (["--maximum-connections", "4096"], "maximum_connections", 4096),
+        (["--test-ports", "20000-20001"], "test_ports", (20000, 20001)),
+        (["--test-ports", "862"], "test_ports", (862, 862)),
+        (["--iface", "eth0"], "iface", "eth0"),
+        (["--interface", "eth0"], "iface", "eth0"),
+        (["--dscp-value", "EF"], "dscp_value", 46),
+        (["--dscp-value", "af41"], "dscp_value", 34),
+        (["--dscp-value", "0x2e"], "dscp_value", 46),
+        (["--dscp-value", "46"], "dscp_value", 46),
+        (["--tx-batch", "64"], "tx_batch", 64),
+        (
+            ["--listen-address", "127.0.0.1", "--listen-address", "::1"],
+            "listen_address",
+            ("127.0.0.1", "::1"),
+        ),
+    ],
+)
+def test_command_line_gives_typed_values(arguments: list[str], field: str, value: Any) -> None:
+    config = read(*arguments)
+    assert getattr(config, field) == value
+    assert dataclasses.replace(config, **{field: getattr(ReflectorConfig(), field)}) == read()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", -1),
+        ("port", 65536),
+        ("port", "http"),
+        ("port", True),
+        ("port", 8.5),
+        ("maximum_connections", 0),
+        ("maximum_connections", 4097),
+        ("maximum_sessions_per_connection", 1025),
+        ("maximum_sessions", 65537),
+        ("server_inactivity_timeout", 0),
+        ("test_inactivity_timeout", 3601),
+        ("tx_batch", 65),
+        ("test_ports", "0-10"),
+        ("test_ports", "100-65536"),
+        ("test_ports", "200-100"),
+        ("test_ports", "a-b"),
+        ("test_ports", (1, 2, 3)),
+        ("dscp_value", 64),
+        ("dscp_value", "0x40"),
+        ("dscp_value", "AF44"),
+        ("listen_address", ("localhost",)),
+        ("listen_address", ("127.0.0.1", "256.0.0.1")),
+        ("iface", "a name that is too long"),
+        ("iface", "a/b"),
+        ("iface", ""),
+    ],
+)
+def test_bad_value_is_refused_with_key_value_and_remedy(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ReflectorConfig(**{field: value})
+    message = str(caught.value)
+    assert message.startswith(field.replace("_", "-") + ": ")
+    blamed = value[-1] if field == "listen_address" else value
+    assert repr(blamed) in message
+    assert len(message.splitlines()) == 1
+
+
+def test_message_names_range_and_example() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("--maximum-connections", "5000")
+    assert str(caught.value) == (
+        "maximum-connections: '5000' is out of range; it goes from 1 to 4096; "
+        "for example --maximum-connections 16"
+    )
+
+
+def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
+    checked = 0
+    for field, row in rows(ReflectorConfig):
+        if row.least is None or row.most is None:
+            continue
+        values: dict[str, Any] = {}
+        for good in (row.least, row.most):
+            values[field] = (good, good) if field == "test_ports" else good
+            ReflectorConfig(**values)
+        for bad in (row.least - 1, row.most + 1):
+            values[field] = (bad, bad) if field == "test_ports" else bad
+            with pytest.raises(ConfigError):
+                ReflectorConfig(**values)
+        checked += 1
+    assert checked == 9
+
+
+def test_each_row_has_help_and_an_option_of_its_name() -> None:
+    programs: list[type[Config]] = [ReflectorConfig]
+    for config_class in programs:
+        parser = argparse.ArgumentParser()
+        add_arguments(parser, config_class)
+        text = parser.format_help()
+        for field, row in rows(config_class):
+            assert f"--{field.replace('_', '-')}" in text
+            assert row.help
+        assert len(rows(config_class)) == len(dataclasses.fields(config_class))  # type: ignore[arg-type]
+
+
+def test_help_shows_default_and_range() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ReflectorConfig)
+    text = " ".join(parser.format_help().split())
+    assert "(default 18760-19960; 1-65535)" in text
+    assert "(default 900; 1-3600)" in text
+
+
+def test_dscp_names_are_the_registered_code_points() -> None:
+    # IANA's registry of DSCP values: class selectors, AF11..AF43, EF, VOICE-ADMIT, LE.
+    known = {"CS0": 0, "CS7": 56, "AF11": 10, "AF23": 22, "AF43": 38, "EF": 46, "VA": 44, "LE": 1}
+    assert known.items() <= DSCP_NAMES.items()
+    assert len(DSCP_NAMES) == 8 + 12 + 4
+    assert all(dscp(name.lower()) == value for name, value in DSCP_NAMES.items())
+
+
+@given(st.integers(0, 63))
+def test_dscp_numbers_read_alike_in_every_notation(value: int) -> None:
+    assert dscp(value) == dscp(str(value)) == dscp(hex(value)) == value
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535))
+def test_port_range_reads_what_is_written(low: int, high: int) -> None:
+    assert port_range(f"{low}-{high}") == port_range([low, high]) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("0.1", "0.1"), (2, "2"), (0.1, "0.1"), ("1e-3", "0.001")]
+)
+def test_seconds_are_exact(value: object, number: str) -> None:
+    assert seconds(value) == Decimal(number)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "", "two", True, None, "1e400"])
+def test_seconds_refuses_what_is_no_time(value: object) -> None:
+    with pytest.raises(ValueError, match="number of seconds"):
+        seconds(value)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
+    for field, _ in rows(ReflectorConfig):
+        values: dict[str, Any] = {field: text}
+        with contextlib.suppress(ConfigError):
+            ReflectorConfig(**values)
+
+
+def test_config_without_rows_checks_nothing() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Nothing(Config):
+        plain: int = 5
+
+    assert rows(Nothing) == []
+    assert Nothing(plain=-1).plain == -1
