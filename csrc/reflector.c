@@ -1,0 +1,591 @@
+/* reflector.c: the Session-Reflector (RFC 5357 section 4.2): the loop that answers, and its
+ * control. The lock covers memory, never a receive, a reflection or a send; epoll_ctl and close are
+ * under it, so that a local port is either in the pool or free.  Sockets are closed by the loop's
+ * thread alone. received == reflected + the sum of drops, whenever one looks. */
+#include "engine.h"
+#include "pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define NONE          TW_POOL_NONE
+#define TURN          64         /* sockets served, and sockets closed, in one turn of the loop */
+#define WAKE          UINT64_MAX /* the id of no socket */
+#define MOST_SESSIONS 65536
+#define SENT_TTL      255 /* RFC 5357 section 4.2.1 */
+
+/* What T2 and T3 may be off by beside the clock: the kernel's stamps are right within microseconds,
+ * each reply of a chunk leaves about two later than the one before it, and a T2 that this program
+ * read waited for the loop to come by. */
+#define STAMP_ERROR_NS    5000u
+#define POSITION_ERROR_NS 2000u
+#define WAKE_UP_ERROR_NS  1000000u
+
+/* The reflector's own Sequence Number of a session; of another generation it counts as 0. */
+struct numbering {
+    uint32_t generation;
+    uint32_t next;
+};
+
+/* What is known of one received packet, and what becomes of it. */
+struct verdict {
+    uint64_t receive_ns; /* T2 */
+    struct tw_rx rx;
+    uint32_t session; /* row; NONE = of no session */
+    uint32_t generation;
+    uint8_t drop; /* enum tw_drop; 0 = reflected */
+    uint8_t source;
+    uint8_t refused_stamp;
+    uint8_t tos; /* of the reply */
+};
+
+struct ready {
+    int fd;
+    uint32_t socket; /* row */
+};
+
+struct tw_reflector {
+    pthread_mutex_t lock; /* over pool and stats */
+    struct tw_pool pool;
+    struct tw_reflector_stats stats;
+    struct tw_reflector_config config;
+    int epoll;
+    int wake;
+    int stamping;
+    atomic_int stopping;
+
+    /* The loop's alone. */
+    struct numbering *numberings; /* by row of the session */
+    struct verdict verdicts[TW_BATCH];
+    uint8_t answers[TW_BATCH]; /* which packet of rx the reply i of tx answers */
+    uint16_t error_estimates[TW_SOURCE_COUNT];
+    uint64_t estimated_ns; /* when that was; CLOCK_MONOTONIC, 0 = never */
+    struct tw_io rx;
+    struct tw_io tx;
+};
+
+/* ---- open, close, stop */
+
+static int open_descriptors(struct tw_reflector *reflector)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = WAKE};
+
+    reflector->epoll = epoll_create1(EPOLL_CLOEXEC);
+    reflector->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (reflector->epoll < 0 || reflector->wake < 0)
+        return -errno;
+    if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, reflector->wake, &event) < 0)
+        return -errno;
+    reflector->stamping = tw_socket_keep_stamping();
+    return reflector->stamping < 0 ? reflector->stamping : 0;
+}
+
+static int open_memory(struct tw_reflector *reflector)
+{
+    const uint32_t size = reflector->config.maximum_sessions;
+    int result = tw_pool_open(&reflector->pool, size, reflector->config.hash_seed);
+
+    if (result == 0)
+        result = tw_io_open(&reflector->rx);
+    if (result == 0)
+        result = tw_io_open(&reflector->tx);
+    reflector->numberings = calloc(size, sizeof *reflector->numberings);
+    return result == 0 && reflector->numberings == NULL ? -ENOMEM : result;
+}
+
+int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflector **reflector)
+{
+    struct tw_reflector *opened;
+    int result;
+
+    *reflector = NULL;
+    if (config->maximum_sessions < 1 || config->maximum_sessions > MOST_SESSIONS ||
+        config->tx_batch < 1 || config->tx_batch > TW_BATCH)
+        return -EINVAL;
+    opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
+        return -ENOMEM;
+    opened->config = *config;
+    opened->epoll = opened->wake = opened->stamping = -1;
+    pthread_mutex_init(&opened->lock, NULL);
+    result = open_memory(opened);
+    if (result == 0)
+        result = open_descriptors(opened);
+    if (result < 0) {
+        tw_reflector_close(opened);
+        return result;
+    }
+    *reflector = opened;
+    return 0;
+}
+
+static void close_descriptor(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void tw_reflector_close(struct tw_reflector *reflector)
+{
+    for (uint32_t row = 0; row < reflector->pool.fresh_socket; row++)
+        close_descriptor(reflector->pool.sockets[row].fd);
+    close_descriptor(reflector->stamping);
+    close_descriptor(reflector->wake);
+    close_descriptor(reflector->epoll);
+    tw_io_close(&reflector->tx);
+    tw_io_close(&reflector->rx);
+    free(reflector->numberings);
+    tw_pool_close(&reflector->pool);
+    pthread_mutex_destroy(&reflector->lock);
+    free(reflector);
+}
+
+static int wake_up(struct tw_reflector *reflector)
+{
+    const uint64_t one = 1;
+
+    /* EAGAIN: it is awake as can be. */
+    if (write(reflector->wake, &one, sizeof one) < 0 && errno != EAGAIN)
+        return -errno;
+    return 0;
+}
+
+int tw_reflector_stop(struct tw_reflector *reflector)
+{
+    atomic_store(&reflector->stopping, 1);
+    return wake_up(reflector);
+}
+
+/* ---- sessions: any thread */
+
+static int check_session(const struct tw_session_config *config)
+{
+    static const uint8_t unspecified[16];
+    const uint8_t ip_version = config->local.ip_version;
+
+    if ((ip_version != 4 && ip_version != 6) || config->peer.ip_version != ip_version ||
+        config->dscp > 63)
+        return -EINVAL;
+    /* From a wildcard address the reply might leave with another source than was asked. */
+    if (memcmp(config->local.address, unspecified, sizeof unspecified) == 0)
+        return -EINVAL;
+    return 0;
+}
+
+static int is_bound_to(int fd, const struct tw_endpoint *local)
+{
+    union tw_sockaddr address;
+    struct tw_endpoint bound;
+    socklen_t length = sizeof address;
+
+    if (getsockname(fd, &address.any, &length) < 0)
+        return -errno;
+    if (tw_socket_endpoint(&address, &bound) < 0 || memcmp(&bound, local, sizeof bound) != 0)
+        return -EINVAL;
+    return 0;
+}
+
+/* A socket of our own from the caller's; -errno. */
+static int duplicate(const struct tw_reflector *reflector, const struct tw_endpoint *local, int fd)
+{
+    int result = is_bound_to(fd, local);
+
+    if (result == 0)
+        result =
+            tw_socket_prepare(fd, local->ip_version, reflector->config.receive_buffer, SENT_TTL);
+    if (result < 0)
+        return result;
+    tw_socket_set_dscp(fd, local->ip_version, 0); /* a session with another says so per packet */
+    tw_socket_stamp_receive(fd);                  /* refused: receive_sources will show it */
+    result = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return result < 0 ? -errno : result;
+}
+
+/* Takes *fd over, and sets it to -1, when the pool has no socket there yet. */
+static int64_t add_session(struct tw_reflector *reflector, const struct tw_session_config *config,
+                           int *fd)
+{
+    struct tw_pool *pool = &reflector->pool;
+    struct epoll_event event = {.events = EPOLLIN};
+    uint32_t socket = tw_pool_find_socket(pool, &config->local);
+
+    if (socket == NONE && *fd < 0)
+        return -ENOENT;
+    if (socket == NONE && pool->session_count == pool->size)
+        return -ENOSPC;
+    if (socket == NONE) {
+        socket = tw_pool_adopt(pool, &config->local, *fd);
+        if (socket == NONE)
+            return -ENOSPC;
+        *fd = -1;
+        event.data.u64 = tw_pool_socket_id(pool, socket);
+        if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0)
+            return -errno; /* it has no session: the loop buries it */
+    }
+    return tw_pool_add(pool, socket, config);
+}
+
+int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
+                         int fd)
+{
+    int64_t result = check_session(config);
+    int own = -1;
+
+    if (result < 0)
+        return result;
+    if (fd >= 0) {
+        own = duplicate(reflector, &config->local, fd);
+        if (own < 0)
+            return own;
+    }
+    pthread_mutex_lock(&reflector->lock);
+    result = add_session(reflector, config, &own);
+    pthread_mutex_unlock(&reflector->lock);
+    close_descriptor(own); /* there was a socket already, or an error: nobody saw this one */
+    if (result < 0)
+        wake_up(reflector); /* a socket may have been adopted in vain */
+    return result;
+}
+
+int tw_reflector_start(struct tw_reflector *reflector, int64_t id)
+{
+    struct tw_pool_session *session;
+
+    pthread_mutex_lock(&reflector->lock);
+    session = tw_pool_session(&reflector->pool, id);
+    if (session != NULL)
+        session->started = 1;
+    pthread_mutex_unlock(&reflector->lock);
+    return session == NULL ? -ENOENT : 0;
+}
+
+int tw_reflector_finish(struct tw_reflector *reflector, int64_t id, uint64_t deadline_ns)
+{
+    struct tw_pool_session *session;
+
+    pthread_mutex_lock(&reflector->lock);
+    session = tw_pool_session(&reflector->pool, id);
+    if (session != NULL)
+        session->deadline_ns = deadline_ns;
+    pthread_mutex_unlock(&reflector->lock);
+    return session == NULL ? -ENOENT : 0;
+}
+
+int tw_reflector_remove(struct tw_reflector *reflector, int64_t id)
+{
+    struct tw_pool_session *session;
+    int dying = 0;
+
+    pthread_mutex_lock(&reflector->lock);
+    session = tw_pool_session(&reflector->pool, id);
+    if (session != NULL)
+        dying = tw_pool_remove(&reflector->pool, session);
+    pthread_mutex_unlock(&reflector->lock);
+    if (session == NULL)
+        return -ENOENT;
+    return dying ? wake_up(reflector) : 0;
+}
+
+int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
+                               struct tw_session_stats *stats)
+{
+    struct tw_pool_session *session;
+
+    pthread_mutex_lock(&reflector->lock);
+    session = tw_pool_session(&reflector->pool, id);
+    if (session != NULL)
+        *stats = session->stats;
+    pthread_mutex_unlock(&reflector->lock);
+    return session == NULL ? -ENOENT : 0;
+}
+
+void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats)
+{
+    pthread_mutex_lock(&reflector->lock);
+    *stats = reflector->stats;
+    stats->sessions = reflector->pool.session_count;
+    stats->sockets = reflector->pool.socket_count;
+    pthread_mutex_unlock(&reflector->lock);
+}
+
+/* ---- the loop: one thread */
+
+static void estimate_errors(struct tw_reflector *reflector, uint64_t now_ns)
+{
+    const uint64_t least_ns = STAMP_ERROR_NS + POSITION_ERROR_NS * reflector->config.tx_batch;
+
+    if (reflector->estimated_ns != 0 && now_ns - reflector->estimated_ns < TW_NS_PER_S)
+        return;
+    reflector->estimated_ns = now_ns;
+    reflector->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(least_ns);
+    reflector->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS);
+}
+
+/* When each packet came and by which clock (T2). */
+static void date(struct tw_reflector *reflector, int count)
+{
+    const uint64_t now_ns = tw_clock_unix_ns();
+
+    for (int i = 0; i < count; i++) {
+        struct verdict *verdict = &reflector->verdicts[i];
+        struct msghdr *message = &reflector->rx.headers[i].msg_hdr;
+        int believed;
+
+        *verdict = (struct verdict){.session = NONE};
+        tw_socket_read_control(message, &verdict->rx);
+        believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
+        verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
+        verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
+        verdict->receive_ns = believed ? verdict->rx.kernel_ns : now_ns;
+        if (message->msg_flags & MSG_TRUNC)
+            verdict->drop = TW_DROP_LONG;
+    }
+}
+
+static uint8_t refusal(const struct tw_pool_session *session, uint64_t now_ns)
+{
+    if (!session->started)
+        return TW_DROP_NOT_STARTED;
+    return now_ns > session->deadline_ns ? TW_DROP_STOPPED : 0;
+}
+
+/* Whose session each packet is of.  Under the lock. */
+static void assign(struct tw_reflector *reflector, uint32_t socket, int count, uint64_t now_ns)
+{
+    struct tw_pool *pool = &reflector->pool;
+
+    for (int i = 0; i < count; i++) {
+        struct verdict *verdict = &reflector->verdicts[i];
+        const struct tw_pool_session *session;
+        struct tw_endpoint peer;
+        uint8_t refused;
+
+        if (tw_socket_endpoint(&reflector->rx.names[i], &peer) == 0)
+            verdict->session = tw_pool_find_session(pool, socket, &peer);
+        if (verdict->session == NONE) {
+            verdict->drop = TW_DROP_NO_SESSION;
+            continue;
+        }
+        session = &pool->sessions[verdict->session];
+        verdict->generation = session->generation;
+        verdict->tos = session->tos;
+        refused = refusal(session, now_ns);
+        if (refused)
+            verdict->drop = refused;
+    }
+}
+
+static uint32_t *next_number(struct tw_reflector *reflector, const struct verdict *verdict)
+{
+    struct numbering *numbering = &reflector->numberings[verdict->session];
+
+    if (numbering->generation != verdict->generation)
+        *numbering = (struct numbering){.generation = verdict->generation};
+    return &numbering->next;
+}
+
+/* Lays the replies into tx; how many. */
+static int build(struct tw_reflector *reflector, int count)
+{
+    struct tw_io *rx = &reflector->rx;
+    struct tw_io *tx = &reflector->tx;
+    int replies = 0;
+
+    for (int i = 0; i < count; i++) {
+        struct verdict *verdict = &reflector->verdicts[i];
+        uint32_t *number;
+        struct tw_arrival arrival;
+        int length;
+
+        if (verdict->drop)
+            continue;
+        number = next_number(reflector, verdict);
+        arrival = (struct tw_arrival){
+            .receive_timestamp = tw_clock_ntp(verdict->receive_ns),
+            .sequence_number = *number,
+            .error_estimate = reflector->error_estimates[verdict->source],
+            .sender_ttl = verdict->rx.ttl,
+        };
+        length = tw_reflect(rx->vectors[i].iov_base, rx->headers[i].msg_len, &arrival,
+                            tx->vectors[replies].iov_base);
+        if (length < 0) {
+            verdict->drop = (uint8_t)-length;
+            continue;
+        }
+        (*number)++;
+        tx->vectors[replies].iov_len = (size_t)length;
+        tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos);
+        reflector->answers[replies++] = (uint8_t)i;
+    }
+    return replies;
+}
+
+/* Sends in chunks; one reading of the clock is the T3 of a chunk.  A packet that the kernel refuses
+ * is counted, and the rest goes on. */
+static void transmit(struct tw_reflector *reflector, int fd, int replies)
+{
+    struct tw_io *tx = &reflector->tx;
+    int at = 0;
+
+    while (at < replies) {
+        const int left = replies - at;
+        const int batch = (int)reflector->config.tx_batch;
+        const int chunk = left < batch ? left : batch;
+        const uint64_t timestamp = tw_clock_ntp(tw_clock_unix_ns());
+        int sent;
+
+        for (int i = at; i < at + chunk; i++)
+            tw_reflect_stamp(tx->vectors[i].iov_base, timestamp);
+        sent = tw_io_send(tx, fd, at, chunk);
+        if (sent > 0) {
+            at += sent;
+            continue;
+        }
+        if (sent == -EINTR)
+            continue;
+        reflector->verdicts[reflector->answers[at]].drop =
+            sent == -EAGAIN || sent == -ENOBUFS ? TW_DROP_SEND_BUFFER : TW_DROP_SEND_REFUSED;
+        at++;
+    }
+}
+
+static void count_in_session(struct tw_pool_session *session, const struct verdict *verdict,
+                             uint64_t now_ns)
+{
+    if (!session->used || session->generation != verdict->generation)
+        return; /* removed meanwhile */
+    session->stats.received++;
+    if (verdict->drop)
+        session->stats.dropped++;
+    else
+        session->stats.reflected++;
+    if (!verdict->drop || verdict->drop == TW_DROP_SEND_BUFFER ||
+        verdict->drop == TW_DROP_SEND_REFUSED)
+        session->stats.last_packet_ns = now_ns; /* a good packet, whatever became of the reply */
+}
+
+/* Under the lock; all at once, so that the sums hold in every snapshot. */
+static void post(struct tw_reflector *reflector, int count, uint64_t now_ns)
+{
+    struct tw_reflector_stats *stats = &reflector->stats;
+
+    for (int i = 0; i < count; i++) {
+        const struct verdict *verdict = &reflector->verdicts[i];
+
+        stats->received++;
+        if (verdict->drop)
+            stats->drops[verdict->drop]++;
+        else
+            stats->reflected++;
+        stats->receive_sources[verdict->source]++;
+        stats->refused_stamps += verdict->refused_stamp;
+        stats->truncated_control += verdict->rx.truncated;
+        if (verdict->session != NONE)
+            count_in_session(&reflector->pool.sessions[verdict->session], verdict, now_ns);
+    }
+}
+
+/* One batch of one socket; how many packets. */
+static int serve(struct tw_reflector *reflector, const struct ready *ready)
+{
+    const int count = tw_io_receive(&reflector->rx, ready->fd);
+    uint64_t now_ns;
+
+    if (count <= 0)
+        return 0; /* EAGAIN: a bad checksum woke us; whatever else it is, the next turn asks again
+                   */
+    date(reflector, count);
+    now_ns = tw_clock_monotonic_ns();
+    estimate_errors(reflector, now_ns);
+    pthread_mutex_lock(&reflector->lock);
+    assign(reflector, ready->socket, count, now_ns);
+    pthread_mutex_unlock(&reflector->lock);
+    transmit(reflector, ready->fd, build(reflector, count));
+    pthread_mutex_lock(&reflector->lock);
+    post(reflector, count, now_ns);
+    pthread_mutex_unlock(&reflector->lock);
+    return count;
+}
+
+/* A few a turn and a lock each, so that neither packets nor other threads wait for a thousand. */
+static void bury_dying(struct tw_reflector *reflector)
+{
+    for (int i = 0; i < TURN; i++) {
+        int fd;
+
+        pthread_mutex_lock(&reflector->lock);
+        fd = tw_pool_bury(&reflector->pool);
+        close_descriptor(fd);
+        pthread_mutex_unlock(&reflector->lock);
+        if (fd < 0)
+            return;
+    }
+    wake_up(reflector);
+}
+
+/* Before anything else: who wakes us later wakes the next turn. */
+static void hear_wakes(struct tw_reflector *reflector, const struct epoll_event *events, int count)
+{
+    uint64_t wakes;
+
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.u64 == WAKE)
+            (void)!read(reflector->wake, &wakes, sizeof wakes); /* EAGAIN is as good */
+    }
+}
+
+/* After the burials: an event of a socket that is closed by now resolves to nothing. */
+static int resolve(struct tw_reflector *reflector, const struct epoll_event *events, int count,
+                   struct ready *ready)
+{
+    int sockets = 0;
+
+    pthread_mutex_lock(&reflector->lock);
+    for (int i = 0; i < count; i++) {
+        const struct tw_pool_socket *socket;
+
+        if (events[i].data.u64 == WAKE)
+            continue;
+        socket = tw_pool_socket(&reflector->pool, events[i].data.u64);
+        if (socket != NULL)
+            ready[sockets++] =
+                (struct ready){.fd = socket->fd, .socket = (uint32_t)events[i].data.u64};
+    }
+    pthread_mutex_unlock(&reflector->lock);
+    return sockets;
+}
+
+int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms)
+{
+    struct epoll_event events[TURN];
+    struct ready ready[TURN];
+    const int count = epoll_wait(reflector->epoll, events, TURN, timeout_ms);
+    int packets = 0;
+    int sockets;
+
+    if (count < 0)
+        return errno == EINTR ? 0 : -errno;
+    hear_wakes(reflector, events, count);
+    bury_dying(reflector);
+    sockets = resolve(reflector, events, count, ready);
+    for (int i = 0; i < sockets; i++)
+        packets += serve(reflector, &ready[i]);
+    return packets;
+}
+
+int tw_reflector_run(struct tw_reflector *reflector)
+{
+    while (!atomic_load(&reflector->stopping)) {
+        const int packets = tw_reflector_step(reflector, -1);
+        if (packets < 0)
+            return packets;
+    }
+    return 0;
+}
