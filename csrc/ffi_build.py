@@ -1,7 +1,6 @@
 """Builds ``twamp._native``: the headers are the cdef as they stand, so no copy can drift."""
 
 import os
-import re
 from pathlib import Path
 
 from cffi import FFI
@@ -15,17 +14,8 @@ WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla"
 
 def cdef(header: str) -> str:
     """The header less the preprocessor lines that cffi cannot read (integer #defines it can)."""
-    lines = written((CSRC / header).read_text()).splitlines()
+    lines = (CSRC / header).read_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith(DROPPED_LINES))
-
-
-def written(header: str) -> str:
-    """The header less the sections whose file is not there yet: they cannot be linked."""
-    head, *sections = re.split(r"(?=/\* ---- \w+\.c)", header)
-    names = [section.split()[2].rstrip(":") for section in sections]
-    return head + "".join(
-        section for name, section in zip(names, sections, strict=True) if (CSRC / name).exists()
-    )
 
 
 def relative(paths: list[Path]) -> list[str]:

@@ -1,0 +1,276 @@
+"""Session-Reflector (RFC 5357 section 4.2): lends a thread to C, which answers TWAMP-Test packets.
+
+Sessions cross to C by value and an id comes back; sockets are shared by the sessions of one local
+address and port::
+
+    async with SessionReflector(maximum_sessions=1000) as reflector:
+        session = reflector.add(SessionConfig(local=local, peer=peer), sock)  # not yet reflected
+        reflector.start(session)  # Start-Sessions
+        reflector.finish(session, deadline_ns)  # Stop-Sessions: until Timeout
+        reflector.remove(session)
+
+The socket that is given to :meth:`SessionReflector.add` is bound to ``local`` and stays the
+caller's, to be closed: C keeps a duplicate until the last session there is removed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from twamp._native import ffi, lib
+from twamp.endpoint import Endpoint
+
+logger = logging.getLogger(__name__)
+
+# A 44-octet packet is charged 832 octets of it: 4 MB hold 5,000 of them.
+RECEIVE_BUFFER = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionConfig:
+    """One session: from which address and port, to which, and the DSCP of the replies (0..63)."""
+
+    local: Endpoint  # Receiver Address, Receiver Port
+    peer: Endpoint  # Sender Address, Sender Port
+    dscp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionStats:
+    """``struct tw_session_stats``: received == reflected + dropped, always."""
+
+    received: int
+    reflected: int
+    dropped: int
+    last_packet_ns: int  # CLOCK_MONOTONIC of the last good one while started; 0 = none yet
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectorStats:
+    """``struct tw_reflector_stats``: received == reflected + the sum of drops, always."""
+
+    received: int = 0
+    reflected: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)  # by the name of enum tw_drop
+    receive_sources: Mapping[str, int] = field(default_factory=dict)  # of T2, by enum tw_source
+    refused_stamps: int = 0
+    truncated_control: int = 0
+    sessions: int = 0
+    sockets: int = 0
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+def _names(enum: str, prefix: str, without: str) -> dict[str, int]:
+    """Lower-case name -> value; a new row of the enumeration needs no edit here."""
+    values = sorted(ffi.typeof(f"enum {enum}").elements.items())
+    names = {name.removeprefix(prefix).lower(): value for value, name in values}
+    return {name: value for name, value in names.items() if name not in ("count", without)}
+
+
+_DROPS = _names("tw_drop", "TW_DROP_", "")
+_SOURCES = _names("tw_source", "TW_SOURCE_", "none")
+
+
+def _native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "address": endpoint.address_field,
+        "scope_id": endpoint.scope_id,
+        "port": endpoint.port,
+        "ip_version": endpoint.ip_version,
+    }
+
+
+def _log_failure(over: "asyncio.Future[int]") -> None:
+    if not over.cancelled() and over.result() < 0:
+        logger.error("the reflector stopped: %s", os.strerror(-over.result()))
+
+
+class SessionReflector:
+    """Answers the packets of all sessions, in a thread of its own while ``async with`` lasts.
+
+    Without ``async with`` there is no thread: :meth:`step` is one turn of the loop, and
+    :meth:`close` the end.  ``tx_batch`` replies (1..64) leave under one Timestamp: more is faster,
+    and every position makes it two microseconds older.  OSError when the system has no room.
+    """
+
+    def __init__(
+        self,
+        *,
+        maximum_sessions: int = 1024,  # 1..65536
+        receive_buffer: int = RECEIVE_BUFFER,
+        tx_batch: int = 2,
+        hash_seed: int | None = None,
+    ) -> None:
+        self._lock = threading.Lock()  # over the handle: nobody uses it after it is closed
+        self._handle: Any = None
+        self._thread: threading.Thread | None = None
+        self._over: asyncio.Future[int] | None = None
+        self._stats = ReflectorStats()
+        config = {
+            "hash_seed": secrets.randbits(64) if hash_seed is None else hash_seed,
+            "maximum_sessions": maximum_sessions,
+            "receive_buffer": receive_buffer,
+            "tx_batch": tx_batch,
+        }
+        handle = ffi.new("struct tw_reflector **")
+        _check(lib.tw_reflector_open(ffi.new("struct tw_reflector_config *", config), handle))
+        self._handle = handle[0]
+
+    async def __aenter__(self) -> Self:
+        if self._handle is None or self._thread is not None:
+            raise RuntimeError("a SessionReflector runs once")
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[int] = loop.create_future()
+        over.add_done_callback(_log_failure)
+        handle = self._handle
+
+        def lend() -> None:  # does not know self: who forgets it can still be told
+            result = lib.tw_reflector_run(handle)
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: forgotten
+                loop.call_soon_threadsafe(over.set_result, result)
+
+        self._over = over
+        self._thread = threading.Thread(target=lend, name="twamp-reflector", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop, join, close.  Cancelled, it does so all the same before CancelledError goes on.
+
+        OSError when the loop had failed.
+        """
+        if self._handle is None:
+            return
+        result = 0
+        cancelled = False
+        if self._thread is not None and self._over is not None:
+            _check(lib.tw_reflector_stop(self._handle))
+            while not self._over.done():
+                try:
+                    await asyncio.shield(self._over)
+                except asyncio.CancelledError:
+                    cancelled = True
+            self._thread.join()  # it has nothing left to do
+            self._thread = None
+            result = self._over.result()
+        self.close()
+        if cancelled:
+            raise asyncio.CancelledError
+        _check(result)
+
+    def close(self) -> None:
+        """Frees what C holds; for a reflector that has no thread.  The statistics stay."""
+        if self._thread is not None:
+            raise RuntimeError("the reflector runs: await aclose()")
+        with self._lock:
+            if self._handle is not None:
+                self._stats = self._read_stats()
+                handle, self._handle = self._handle, None
+                lib.tw_reflector_close(handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is None:
+            return
+        message = f"{self!r} was not closed: use `async with`, or await aclose()"
+        warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+        if self._thread is not None:
+            lib.tw_reflector_stop(self._handle)
+            self._thread.join()
+            self._thread = None
+        self.close()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        with self._lock:
+            if self._handle is None:
+                raise RuntimeError("the SessionReflector is closed")
+            yield self._handle
+
+    def add(self, config: SessionConfig, sock: socket.socket | None) -> int:
+        """Adds a session that does not reflect yet and returns its id.
+
+        With ``sock`` None the socket that other sessions of ``config.local`` use.  OSError: ENOENT
+        there is none; EEXIST such a session exists; ENOSPC ``maximum_sessions`` exist; EINVAL
+        ``sock`` is not bound to ``config.local``.
+        """
+        native = ffi.new(
+            "struct tw_session_config *",
+            {
+                "local": _native_endpoint(config.local),
+                "peer": _native_endpoint(config.peer),
+                "dscp": config.dscp,
+            },
+        )
+        fd = -1 if sock is None else sock.fileno()
+        with self._opened() as handle:
+            return _check(lib.tw_reflector_add(handle, native, fd))
+
+    def start(self, session_id: int) -> None:
+        """From now on packets are reflected (Start-Sessions).  OSError ENOENT for a stale id."""
+        with self._opened() as handle:
+            _check(lib.tw_reflector_start(handle, session_id))
+
+    def finish(self, session_id: int, deadline_ns: int) -> None:
+        """Packets are reflected until ``deadline_ns`` (CLOCK_MONOTONIC) and never later."""
+        with self._opened() as handle:
+            _check(lib.tw_reflector_finish(handle, session_id, deadline_ns))
+
+    def remove(self, session_id: int) -> None:
+        """Forgets a session; its port is free a moment after its last session is gone."""
+        with self._opened() as handle:
+            _check(lib.tw_reflector_remove(handle, session_id))
+
+    def session_stats(self, session_id: int) -> SessionStats:
+        """The counters of one session now; from any thread."""
+        native = ffi.new("struct tw_session_stats *")
+        with self._opened() as handle:
+            _check(lib.tw_reflector_session_stats(handle, session_id, native))
+        return SessionStats(
+            received=native.received,
+            reflected=native.reflected,
+            dropped=native.dropped,
+            last_packet_ns=native.last_packet_ns,
+        )
+
+    def stats(self) -> ReflectorStats:
+        """The counters now, or as they were when it was closed; from any thread."""
+        with self._lock:
+            return self._stats if self._handle is None else self._read_stats()
+
+    def _read_stats(self) -> ReflectorStats:
+        native = ffi.new("struct tw_reflector_stats *")
+        lib.tw_reflector_stats(self._handle, native)
+        return ReflectorStats(
+            received=native.received,
+            reflected=native.reflected,
+            drops={name: native.drops[value] for name, value in _DROPS.items()},
+            receive_sources={
+                name: native.receive_sources[value] for name, value in _SOURCES.items()
+            },
+            refused_stamps=native.refused_stamps,
+            truncated_control=native.truncated_control,
+            sessions=native.sessions,
+            sockets=native.sockets,
+        )
+
+    def step(self, timeout_ms: int = 0) -> int:
+        """One turn of the loop, for a reflector without a thread; returns the packets read."""
+        if self._thread is not None or self._handle is None:
+            raise RuntimeError("the loop is the thread's, or over")
+        return _check(lib.tw_reflector_step(self._handle, timeout_ms))
