@@ -35,22 +35,3 @@ size_t tw_socket_write_tos(void *control, int ip_version, uint8_t tos);
 int tw_socket_read_departure(struct msghdr *message, uint32_t *id, uint64_t *unix_ns);
 /* A socket whose only use is to exist: the kernel stamps from the first packet on while it does. */
 int tw_socket_keep_stamping(void);
-
-/* io_mmsg.c: one batch, either received or to be sent. */
-struct tw_io {
-    struct mmsghdr headers[TW_BATCH];
-    struct iovec vectors[TW_BATCH]; /* iov_base has TW_PACKET_MAX octets */
-    union tw_sockaddr names[TW_BATCH];
-    _Alignas(8) uint8_t controls[TW_BATCH][TW_CONTROL_OCTETS];
-    uint8_t *storage;
-    int used; /* by the last receive */
-};
-
-int tw_io_open(struct tw_io *io);
-void tw_io_close(struct tw_io *io);
-/* Up to TW_BATCH datagrams without waiting: how many, or -errno. */
-int tw_io_receive(struct tw_io *io, int fd);
-/* Packet i goes where the request came from, with that TOS. */
-void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_t tos);
-/* How many went out, in order; -errno is about the first alone. */
-int tw_io_send(struct tw_io *io, int fd, int first, int count);

@@ -1,6 +1,6 @@
 /* io_mmsg.c: datagrams in batches, recvmmsg and sendmmsg.  The headers are prepared once; a call
  * only resets what the kernel or a longer packet changed. */
-#include "engine.h"
+#include "io_mmsg.h"
 
 #include <errno.h>
 #include <stdlib.h>

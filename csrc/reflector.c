@@ -2,7 +2,7 @@
  * control. The lock covers memory, never a receive, a reflection or a send; epoll_ctl and close are
  * under it, so that a local port is either in the pool or free.  Sockets are closed by the loop's
  * thread alone. received == reflected + the sum of drops, whenever one looks. */
-#include "engine.h"
+#include "io_mmsg.h"
 #include "pool.h"
 
 #include <errno.h>
