@@ -25,7 +25,7 @@
 #define MARGIN_SHARE    12 /* so that less than a tenth of a core is burnt below 1,000 packets/s */
 #define MARGIN_DECAY    64
 #define UNREAD_SENDS    16U   /* overdue packets sent before replies and stamps are read */
-#define READS_AT_A_TIME 16    /* batches, so that stop stays prompt under a flood */
+#define READS_AT_A_TIME 256   /* batches, more than a buffer holds; stop is seen between them */
 #define T1_ERROR_NS     5000U /* from reading the clock to the packet leaving, when all is well */
 #define RENUMBER_AFTER_NS 100000000U /* stamps of older sends have come by then or never will */
 #define LONGEST_SLEEP_NS  (60ULL * TW_NS_PER_S)

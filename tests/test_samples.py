@@ -11,7 +11,7 @@ COMPILER = shutil.which("cc")
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc) on this machine")
-def test_departure_stamps_are_believed_only_where_they_fit(tmp_path: Path) -> None:
+def test_the_claims_of_the_c_test_hold(tmp_path: Path) -> None:
     program = tmp_path / "samples_test"
     sources = [ROOT / "tests/native/samples_test.c", ROOT / "csrc/samples.c", ROOT / "csrc/clock.c"]
     options = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]

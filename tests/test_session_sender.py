@@ -43,7 +43,7 @@ def config_for(peer: Endpoint, **changes: Any) -> SenderConfig:
         "peer": peer,
         "schedule": fixed(10),
         "start_ns": time.monotonic_ns() + 10 * MILLISECOND,
-        "loss_timeout_ns": 100 * MILLISECOND,
+        "loss_timeout_ns": 2000 * MILLISECOND,
     }
     return SenderConfig(**(values | changes))
 
@@ -51,11 +51,16 @@ def config_for(peer: Endpoint, **changes: Any) -> SenderConfig:
 def measure(
     script: Script, ip_version: int = 4, **changes: Any
 ) -> tuple[SessionSender, ScriptedReflector]:
-    """One whole session against a scripted reflector."""
+    """One whole session against a scripted reflector, over when that has seen every packet."""
 
     async def session() -> tuple[SessionSender, ScriptedReflector]:
+        def script_then_stop(reflector: ScriptedReflector, request: Request) -> None:
+            script(reflector, request)
+            if len(reflector.requests) == len(sender.config.schedule):
+                sender.stop(drain=False)
+
         with (
-            ScriptedReflector(script, ip_version) as reflector,
+            ScriptedReflector(script_then_stop, ip_version) as reflector,
             ScriptedReflector.bound(LOOPBACK[ip_version]) as sock,
         ):
             sender = SessionSender(sock, config_for(reflector.endpoint, **changes))
@@ -175,8 +180,10 @@ def test_the_sender_tells_apart_what_the_script_does() -> None:
             case _:
                 answer(reflector, request)
 
-    # Far enough apart that packet 11 is not yet sent when its number is used in vain.
-    sender, reflector = measure(script, schedule=fixed(12, 5 * MILLISECOND))
+    # Packet 11 goes long after its number was used in vain.
+    schedule = fixed(11)
+    schedule.append(300 * MILLISECOND)
+    sender, reflector = measure(script, schedule=schedule)
 
     answered = [sample.sequence_number for sample in sender.samples if sample.rank]
     assert answered == [0, 2, 3, 4, 9, 10, 11]
@@ -305,22 +312,23 @@ def test_ten_thousand_packets_a_second_lose_no_reply() -> None:
 def test_the_statistics_add_up_at_any_time() -> None:
     seen: list[SenderStats] = []
 
-    def script(reflector: ScriptedReflector, request: Request) -> None:
-        reflector.send(request.reply()[: 41 - request.sequence_number % 2], request)
-        answer(reflector, request)
-
     async def session() -> None:
+        def script(reflector: ScriptedReflector, request: Request) -> None:
+            reflector.send(request.reply()[: 41 - request.sequence_number % 2], request)
+            answer(reflector, request)
+            if request.sequence_number == 499:
+                sender.stop(drain=False)
+
+        def watch() -> None:
+            while not over.wait(0.0005):
+                seen.append(sender.stats())
+
         with (
             ScriptedReflector(script) as reflector,
             ScriptedReflector.bound("127.0.0.1") as sock,
         ):
             sender = SessionSender(sock, config_for(reflector.endpoint, schedule=fixed(500)))
             over = threading.Event()
-
-            def watch() -> None:
-                while not over.is_set():
-                    seen.append(sender.stats())
-
             watcher = threading.Thread(target=watch)
             watcher.start()
             try:
@@ -384,7 +392,7 @@ def test_stop_sends_no_more(drain: bool) -> None:
         ):
             # Without stop this would take an hour to send, and without drain another to wait.
             schedule = array("Q", [0, 1, 2, 3, 4, 3600 * 10**9])
-            loss_timeout_ns = 200 * MILLISECOND if drain else 3600 * 10**9
+            loss_timeout_ns = 500 * MILLISECOND if drain else 3600 * 10**9
             sender = SessionSender(
                 sock,
                 config_for(reflector.endpoint, schedule=schedule, loss_timeout_ns=loss_timeout_ns),

@@ -105,10 +105,68 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     CLAIM(rows[5].t1_source == TW_SOURCE_USER);
 }
 
+/* A reply to the packet of that sequence number, from the peer that fresh() expects. */
+static void reply_to(struct tw_samples *samples, uint32_t sequence)
+{
+    struct tw_reflector_packet packet = {.sender_sequence_number = tw_put32(sequence)};
+    struct tw_reply reply = {.packet = (const uint8_t *)&packet, .length = sizeof packet};
+
+    packet.error_estimate = tw_put16(1);
+    tw_samples_arrival(samples, &reply);
+}
+
+static void a_refused_packet_has_no_reply(void)
+{
+    struct tw_samples samples = fresh();
+
+    attempt(&samples, 1, 105);
+    reply_to(&samples, 0);
+    CLAIM(samples.stats.drops[TW_SENDER_DROP_SEQUENCE] == 1);
+    CLAIM(rows[0].rank == 0);
+}
+
+static void duplicates_get_the_departure_that_comes_after_them(void)
+{
+    struct tw_sample duplicates[1];
+    struct tw_samples samples = fresh();
+
+    samples.duplicates = duplicates;
+    samples.duplicates_size = 1;
+    attempt(&samples, 2, 0);
+    reply_to(&samples, 1);
+    reply_to(&samples, 1);
+    tw_samples_departure(&samples, 1, T1_NS + SPACE + 3);
+    tw_samples_finish(&samples);
+    CLAIM(samples.stats.duplicates == 1 && duplicates[0].rank == 2);
+    CLAIM(duplicates[0].t1 == tw_clock_ntp(T1_NS + SPACE + 3));
+    CLAIM(duplicates[0].t1_source == TW_SOURCE_KERNEL);
+}
+
+static void without_a_stamp_that_is_believed_the_clock_serves(void)
+{
+    struct tw_samples samples = fresh();
+    struct tw_reflector_packet packet = {.sender_sequence_number = tw_put32(0)};
+    struct tw_reply reply = {
+        .packet = (const uint8_t *)&packet,
+        .length = sizeof packet,
+        .rx.kernel_ns = T1_NS + 5,
+        .now_ns = T1_NS + 4,
+    };
+
+    packet.error_estimate = tw_put16(1);
+    attempt(&samples, 1, 0);
+    tw_samples_arrival(&samples, &reply);
+    CLAIM(rows[0].t4 == tw_clock_ntp(T1_NS + 4) && rows[0].t4_source == TW_SOURCE_USER);
+    CLAIM(samples.stats.refused_stamps == 1);
+}
+
 int main(void)
 {
     stamps_find_their_packets();
     stamps_that_cannot_be_are_refused();
     a_refused_send_puts_later_ids_in_doubt();
+    a_refused_packet_has_no_reply();
+    duplicates_get_the_departure_that_comes_after_them();
+    without_a_stamp_that_is_believed_the_clock_serves();
     return failures != 0;
 }

@@ -4,10 +4,12 @@
 #include "twamp.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,8 +51,12 @@ static void *reflect(void *argument)
 static void *run(void *argument)
 {
     struct session *session = argument;
+    int slack_ns = prctl(PR_GET_TIMERSLACK);
     int result = tw_sender_run(session->sender);
 
+    /* The thread is lent: it goes back as it came. */
+    if (prctl(PR_GET_TIMERSLACK) != slack_ns)
+        result = -EBADE;
     __atomic_store_n(&session->over, 1, __ATOMIC_RELEASE);
     return (void *)(intptr_t)result;
 }
