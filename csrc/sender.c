@@ -1,6 +1,6 @@
 /* sender.c: the Session-Sender's loop (RFC 5357 section 4.1): sends on schedule, and reads replies
  * and transmit stamps all the while.  One thread runs it; stop and stats may be called from any
- * other. It sleeps until shortly before a packet is due and then watches the clock; packets that
+ * other.  It sleeps until shortly before a packet is due and then watches the clock; packets that
  * are overdue go at once.  Trouble with one packet is a counter, never an end. */
 #define _GNU_SOURCE 1 /* recvmmsg, ppoll */
 #include "samples.h"
@@ -17,16 +17,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MARGIN_FIRST_NS 50000U /* how long the clock is watched before a packet is due */
-#define MARGIN_LEAST_NS 20000U
-#define MARGIN_MOST_NS  400000U
-#define MARGIN_ALWAYS_NS                                                                           \
-    80000U                 /* allowed at any rate; more is, as a share of the time since a send: */
-#define MARGIN_SHARE    12 /* so that less than a tenth of a core is burnt below 1,000 packets/s */
-#define MARGIN_DECAY    64
-#define UNREAD_SENDS    16U   /* overdue packets sent before replies and stamps are read */
-#define READS_AT_A_TIME 256   /* batches, more than a buffer holds; stop is seen between them */
-#define T1_ERROR_NS     5000U /* from reading the clock to the packet leaving, when all is well */
+/* The margin: how long the clock is watched before a packet is due.  MARGIN_ALWAYS_NS is allowed at
+ * any rate; more is, up to MARGIN_MOST_NS, as a share of the time since the last send, so that less
+ * than a tenth of a core is burnt below 1,000 packets per second. */
+#define MARGIN_FIRST_NS  50000U
+#define MARGIN_LEAST_NS  20000U
+#define MARGIN_ALWAYS_NS 80000U
+#define MARGIN_MOST_NS   400000U
+#define MARGIN_SHARE     12
+#define MARGIN_DECAY     64
+
+#define UNREAD_SENDS      16U   /* overdue packets sent before replies and stamps are read */
+#define READS_AT_A_TIME   256   /* batches, more than a buffer holds; stop is seen between them */
+#define T1_ERROR_NS       5000U /* from reading the clock to the packet leaving, when all is well */
 #define RENUMBER_AFTER_NS 100000000U /* stamps of older sends have come by then or never will */
 #define LONGEST_SLEEP_NS  (60ULL * TW_NS_PER_S)
 
@@ -133,8 +136,7 @@ static void publish(struct tw_sender *sender, int must)
     pthread_mutex_unlock(&sender->lock);
 }
 
-/* What is done between two sends, but for the sleep; under a flood it ends shortly before event_ns.
- */
+/* What is done between two sends, but for the sleep; under a flood it ends before event_ns. */
 static void catch_up(struct tw_sender *sender, uint64_t event_ns)
 {
     for (int i = 0; i < READS_AT_A_TIME; i++) {
@@ -155,8 +157,7 @@ static void catch_up(struct tw_sender *sender, uint64_t event_ns)
     publish(sender, 0);
 }
 
-/* After a refused send: numbers again from 0, once the stamps of earlier sends are in or given up.
- */
+/* After a refused send: numbers again from 0, once the stamps of earlier sends are in, or late. */
 static void renumber(struct tw_sender *sender)
 {
     const struct tw_departures *departures = &sender->samples.departures;
@@ -175,8 +176,7 @@ static void send_packet(struct tw_sender *sender, uint64_t due_ns)
 {
     const struct tw_sender_config *config = &sender->config;
     struct tw_sender_packet packet;
-    /* A window that moves: padding that repeats could be compressed on the way (RFC 4656
-     * section 4.1.2). */
+    /* A window that moves: what repeats could be compressed on the way (RFC 4656 section 4.1.2). */
     const uint8_t *padding =
         config->padding ? config->padding + (sender->samples.attempted & 255) : NULL;
     struct iovec vectors[2] = {{&packet, sizeof packet},
