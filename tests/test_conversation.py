@@ -1,8 +1,6 @@
 """The state machine: vectors, pieces, turns, timers, and what the peer may not say."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +38,8 @@ from twamp.protocol.conversation import (
 )
 from twamp.protocol.message import Message
 
-VECTORS = Path(__file__).parent / "vectors"
+from .vectors import conversations
+
 ONE, TWO = b"\1" * 16, b"\2" * 16
 REQUEST = RequestTWSession(ip_version=4, sender_port=7000, receiver_port=7001)
 
@@ -418,12 +417,9 @@ def test_every_state_but_closed_has_a_way_on() -> None:
 
 
 def unauthenticated_conversations() -> list[Any]:
-    generated = json.loads((VECTORS / "vectors.json").read_text())["control_conversations"]
-    captured = json.loads((VECTORS / "captured.json").read_text())["conversations"]
     return [
-        pytest.param(conversation, id=f"{origin}-{conversation['name']}")
-        for origin, conversations in (("generated", generated), ("captured", captured))
-        for conversation in conversations
+        pytest.param(conversation, id=name)
+        for name, conversation in conversations()
         if conversation["mode"] & 15 == 1
     ]
 
