@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import CAPTURED, VECTORS, conversations
 
 from twamp.errors import LocalProtocolError, RemoteProtocolError
 from twamp.protocol import control_messages as cm
 from twamp.protocol.control_messages import Accept, Command, Modes
-from twamp.protocol.message import Message
-
-from .vectors import CAPTURED, VECTORS, conversations
+from twamp.protocol.message import Message, converters, octet_sizes
 
 BY_NAME: dict[str, type[Message]] = {
     "Request-TW-Session": cm.RequestTWSession,
@@ -27,7 +26,7 @@ BY_NAME: dict[str, type[Message]] = {
     "Stop-N-Ack": cm.StopNAck,
 }
 ALL = [cm.ServerGreeting, cm.SetUpResponse, cm.ServerStart, *BY_NAME.values()]
-SIZES = {
+SIZES: dict[type[Message], int] = {
     cm.ServerGreeting: 64,
     cm.SetUpResponse: 164,
     cm.ServerStart: 48,
@@ -41,9 +40,12 @@ SIZES = {
 
 def recorded() -> list[Any]:
     """Every message of every recorded conversation, in clear, in all modes."""
-    found = []
+    found: list[tuple[str, type[Message], str]] = []
     for name, conversation in conversations():
-        heads = (("greeting", cm.ServerGreeting), ("setup_response", cm.SetUpResponse))
+        heads: tuple[tuple[str, type[Message]], ...] = (
+            ("greeting", cm.ServerGreeting),
+            ("setup_response", cm.SetUpResponse),
+        )
         found += [(f"{name}-{key}", kind, conversation[key]) for key, kind in heads]
         if conversation["mode"] & 15 == 1:
             found.append((f"{name}-server_start", cm.ServerStart, conversation["server_start"]))
@@ -97,22 +99,14 @@ def a_value(annotation: Any, size: int | None) -> st.SearchStrategy[Any]:
 
 @st.composite
 def messages(draw: Callable[..., Any]) -> Message:
-    from twamp.protocol.message import converters, octet_sizes
-
-    kind = draw(st.sampled_from(ALL))
-    values = (
-        {
-            name: draw(a_value(convert, octet_sizes(kind).get(name)))
-            for name, convert in converters(kind).items()
-        }
-        if not issubclass(kind, cm.SidsMessage)
-        else {
-            **({"accept": draw(a_value(Accept, None))} if "Ack" in kind.__name__ else {}),
-            "sids": tuple(
-                draw(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=4))
-            ),
-        }
-    )
+    kind: type[Message] = draw(st.sampled_from(ALL))
+    sizes = octet_sizes(kind)
+    values = {
+        name: draw(a_value(convert, sizes.get(name))) for name, convert in converters(kind).items()
+    }
+    if issubclass(kind, cm.SidsMessage):
+        sids = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=4)
+        values["sids"] = tuple(draw(sids))
     return kind(**values)
 
 

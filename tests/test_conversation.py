@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import conversations
 
 from twamp.errors import LocalProtocolError, RemoteProtocolError
 from twamp.protocol.control_messages import (
@@ -37,8 +38,6 @@ from twamp.protocol.conversation import (
     check_mode,
 )
 from twamp.protocol.message import Message
-
-from .vectors import conversations
 
 ONE, TWO = b"\1" * 16, b"\2" * 16
 REQUEST = RequestTWSession(ip_version=4, sender_port=7000, receiver_port=7001)

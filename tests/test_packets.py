@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import CAPTURED, VECTORS
 
 from twamp.errors import RemoteProtocolError
 from twamp.protocol.packets import (
@@ -15,15 +16,13 @@ from twamp.protocol.packets import (
     SenderPacket,
 )
 
-from .vectors import CAPTURED, VECTORS
-
 ALL: list[type[Packet]] = [
     SenderPacket,
     ReflectorPacket,
     SecuredSenderPacket,
     SecuredReflectorPacket,
 ]
-SIZES = {
+SIZES: dict[type[Packet], int] = {
     SenderPacket: 14,
     ReflectorPacket: 41,
     SecuredSenderPacket: 48,

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vectors import CAPTURED, VECTORS
 
 from twamp._native import ffi, lib
 from twamp.protocol.packets import ReflectorPacket, SenderPacket
 from twamp.protocol.reflect import Arrival, Drop, reflect, stamp
-
-from .vectors import CAPTURED, VECTORS
 
 PLAIN = [vector for vector in VECTORS["test_packets"] if vector["mode"] == "unauthenticated"]
 # Of the features, those that leave the unauthenticated layouts as they are.

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import VECTORS
 
 from twamp._native import lib
 from twamp.protocol.timestamps import (
@@ -18,8 +19,6 @@ from twamp.protocol.timestamps import (
     unix_ns_from_ntp,
     unix_ns_from_ptp,
 )
-
-from .vectors import VECTORS
 
 SCALARS = VECTORS["scalars"]
 ERA_1 = 2_085_978_496 * NS  # 2036-02-07T06:28:16Z
@@ -90,12 +89,8 @@ def test_intervals_there_and_back(ns: int) -> None:
 @pytest.mark.parametrize("vector", SCALARS["error_estimate"], ids=lambda v: v["wire"])
 def test_error_estimate_vectors(vector: dict[str, Any]) -> None:
     estimate = ErrorEstimate.from_int(int(vector["wire"], 16))
-    assert estimate == (
-        bool(vector["s"]),
-        bool(vector["z"]),
-        vector["scale"],
-        vector["mult"],
-    )
+    expected = ErrorEstimate(bool(vector["s"]), bool(vector["z"]), vector["scale"], vector["mult"])
+    assert estimate == expected
     assert int(estimate) == int(vector["wire"], 16)
     assert 0 <= estimate.error_ns - vector["seconds"] * NS < max(1, vector["seconds"] * 1e-6)
 

@@ -85,7 +85,7 @@ def octet_sizes(cls: type[Message]) -> Mapping[str, int]:
         empty = cls.LAYOUT.unpack(bytes(cls.LAYOUT.size))
         _OCTET_SIZES[cls] = {
             name: len(value)
-            for name, value in zip(converters(cls), empty, strict=True)
+            for name, value in zip(converters(cls), empty, strict=False)
             if isinstance(value, bytes)
         }
     return _OCTET_SIZES[cls]
