@@ -8,6 +8,7 @@ values, so a value may be text (command line), what TOML has for it, or the fiel
 """
 
 import argparse
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,9 @@ from twamp.errors import ConfigError
 from twamp.schedule import parse_intervals
 
 HIGHEST_PORT = 65535
+MOST_PACKETS = 10_000_000
+MOST_PADDING = 65507 - 14  # what UDP over IPv4 carries, less a sender packet
+UNITS = ("n", "u", "m", "s")  # nano-, micro-, milliseconds, seconds
 _ROW = "twamp.option"
 
 # RFC 2474, 2597, 3246, 5865, 8622; BE is CS0.
@@ -117,6 +121,41 @@ def intervals(value: object) -> str:
         parse_intervals(value)
         return value
     raise ValueError("a list VALUE[e|f],… in seconds such as 0.1e,2f")
+
+
+def sender_ports(value: object) -> tuple[int, int]:
+    """Like :func:`port_range`; (0, 0) leaves the choice to the system."""
+    low, high = port_range(value)
+    if (low == 0) != (high == 0):
+        raise ValueError("a range of ports LO-HI such as 8760-9960, or 0 for any")
+    return low, high
+
+
+def packet_limit(value: object) -> int:
+    """How many packets: a number, or ``all``."""
+    if isinstance(value, str) and value.strip().lower() == "all":
+        return MOST_PACKETS
+    try:
+        return integer(value)
+    except ValueError:
+        raise ValueError("a number of packets, or all") from None
+
+
+def unit_of_time(value: object) -> str:
+    if isinstance(value, str) and value in UNITS:
+        return value
+    raise ValueError("a unit of time: n, u, m or s")
+
+
+def percentile_list(value: object) -> tuple[Decimal, ...]:
+    """A list, or its text with commas, of numbers from 0 to 100."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, tuple | list):
+        with contextlib.suppress(ValueError):
+            numbers = tuple(seconds(part) for part in parts)
+            if all(0 <= number <= 100 for number in numbers):
+                return numbers
+    raise ValueError("a list of percentiles from 0 to 100 such as 50,95,99.9")
 
 
 # ---- rows ----------------------------------------------------------------------------------------
@@ -321,3 +360,81 @@ class ReflectorConfig(Config):
     tx_batch: int = option(
         2, 1, 64, "replies sent by one system call; the error of T3 grows with each"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PingConfig(Config):
+    """Options of ``twping``.  The short ones mean what they mean to perfSONAR's."""
+
+    count: int = option(100, 1, MOST_PACKETS, "test packets of each session", flags=("-c",))
+    interval: str = option(
+        "0.1e",
+        help="waits between packets in seconds, in turn: VALUE[e|f],…; e exponential, f fixed",
+        read=intervals,
+        flags=("-i",),
+    )
+    loss_timeout: Decimal = option(  # noqa: RUF009
+        2, 0, 3600, "seconds after which a packet is lost",
+        read=seconds, flags=("-L",),
+    )  # fmt: skip
+    port_range: tuple[int, int] = option(
+        (8760, 9960), 0, HIGHEST_PORT, "UDP ports to send from; 0: any",
+        read=sender_ports, flags=("-P",), metavar="LO-HI|0",
+    )  # fmt: skip
+    test_dscp_value: int = option(
+        0, 0, 63, "DSCP of the test packets, a number or a name such as EF",
+        read=dscp, flags=("-D",), metavar="DSCP",
+    )  # fmt: skip
+    padding: int = option(
+        27, 0, MOST_PADDING,
+        "octets added to a test packet; 27 makes it as long as its reply", flags=("-s",),
+    )  # fmt: skip
+    source_address: str | None = option(
+        None, help="local address of control and test packets", read=address, flags=("-S",)
+    )
+    interface: str | None = option(
+        None, help="bind to this network interface", read=interface_name, flags=("-B",)
+    )
+    ipv4: bool = option(False, help="IPv4 only", read=flag, flags=("-4",))
+    ipv6: bool = option(False, help="IPv6 only", read=flag, flags=("-6",))
+    zero_addresses: bool = option(
+        False,
+        help="name no addresses in the request, so that test packets may cross a NAT",
+        read=flag,
+        flags=("-Z",),
+    )
+    start_delay: Decimal = option(  # noqa: RUF009
+        0, 0, 3600, "seconds to wait before the first packet is due",
+        read=seconds, flags=("-z",),
+    )  # fmt: skip
+    session_count: int = option(1, 1, 1024, "test sessions at once, on one connection")
+    control_port: int = option(862, 1, HIGHEST_PORT, "TCP port where HOST names none")
+    loopback: bool = option(
+        False, help="measure a responder inside this program, on a port of its own", read=flag
+    )
+    verbose: int = option(
+        0, 0, MOST_PACKETS, "a line for each packet, or for the first N (-vN)",
+        read=packet_limit, metavar="N|all",
+    )  # fmt: skip
+    raw: bool = option(False, help="rows of 16 columns, and no summary", read=flag, flags=("-R",))
+    unix_time: bool = option(
+        False, help="Unix times in the line of each packet", read=flag, flags=("-U",)
+    )
+    machine: bool = option(False, help="summary as keys and values", read=flag, flags=("-M",))
+    json: bool = option(False, help="report as JSON, in nanoseconds", read=flag)
+    units: str = option("m", help="unit of times: n, u, m or s", read=unit_of_time, flags=("-n",))
+    quiet: bool = option(False, help="no summary", read=flag, flags=("-Q",))
+    percentiles: tuple[Decimal, ...] = option(
+        (), help="percentiles of the round-trip time to report, such as 95,99.9",
+        read=percentile_list, flags=("-a",), metavar="LIST",
+    )  # fmt: skip
+
+    def check_cross_rules(self) -> None:
+        if self.ipv4 and self.ipv6:
+            raise ConfigError("ipv4: true excludes ipv6: true; give one of -4 and -6")
+        low, high = self.port_range
+        if low and high - low + 1 < self.session_count:
+            raise ConfigError(
+                f"port-range: {low}-{high} has fewer ports than session-count, "
+                f"{self.session_count}; give as many, or --port-range 0 for any"
+            )
