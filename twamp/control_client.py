@@ -1,0 +1,315 @@
+"""The Control-Client: asks a Server for test sessions (RFC 5357 section 3)."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from twamp.endpoint import Endpoint, IPAddress
+from twamp.errors import ProtocolError, Refused, RemoteProtocolError
+from twamp.protocol.control_messages import (
+    Accept,
+    AcceptSession,
+    Modes,
+    RequestTWSession,
+    ServerGreeting,
+    ServerStart,
+    SetUpResponse,
+    StartAck,
+    StartSessions,
+    StopSessions,
+    type_p_descriptor_from_dscp,
+)
+from twamp.protocol.conversation import SECOND, Conversation, Role, Timers
+from twamp.protocol.message import Message
+from twamp.protocol.timestamps import interval_from_ns
+
+logger = logging.getLogger(__name__)
+
+READ_SIZE = 4096
+TIMEOUT = 10.0
+MODES = Modes.UNAUTHENTICATED
+
+_MEANING = {
+    Accept.FAILURE: "failure, reason unspecified",
+    Accept.INTERNAL_ERROR: "internal error",
+    Accept.NOT_SUPPORTED: "some aspect of the request is not supported",
+    Accept.PERMANENT_RESOURCE_LIMITATION: "permanent resource limitation",
+    Accept.TEMPORARY_RESOURCE_LIMITATION: "temporary resource limitation: try again later",
+    Accept.SA_NOT_FOUND: "no such IKEv2 security association",
+}
+
+AnswerT = TypeVar("AnswerT", bound=Message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRequest:
+    """What a test session shall be like (RFC 5357 section 3.5).
+
+    ``sender_address`` and ``receiver_address`` default to those of the control connection and go out as
+    zero then.  ``padding_length`` in octets; ``start_time`` an NTP timestamp (0: at once);
+    ``timeout_ns``: how long after Stop-Sessions the Session-Reflector still answers.
+    """
+
+    sender_port: int
+    receiver_port: int
+    padding_length: int = 0
+    start_time: int = 0
+    timeout_ns: int = 2 * SECOND
+    dscp: int = 0
+    sender_address: IPAddress | None = None
+    receiver_address: IPAddress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedSession:
+    """A session that the Server has accepted, and the two ends of its test packets."""
+
+    sid: bytes
+    sender: Endpoint
+    reflector: Endpoint
+
+
+class ControlClient:
+    """One TWAMP-Control connection, unauthenticated.
+
+    ::
+
+        async with await ControlClient.connect("192.0.2.1") as client:
+            session = await client.request_session(SessionRequest(…))
+            await client.start_sessions()
+            …                                # a SessionSender measures
+            await client.stop_sessions()
+
+    Every method raises :class:`~twamp.errors.Refused` when the Server says no,
+    :class:`~twamp.errors.ProtocolError` when it breaks the rules or does not answer in time, and
+    :class:`OSError` when the connection fails.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.local = Endpoint.from_sockaddr(writer.get_extra_info("sockname"))
+        self.remote = Endpoint.from_sockaddr(writer.get_extra_info("peername"))
+        self._conversation = Conversation(
+            Role.CONTROL_CLIENT,
+            now_ns=time.monotonic_ns(),
+            timers=Timers(response_ns=int(timeout * SECOND)),
+        )
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    @classmethod
+    async def connect(
+        cls,
+        host: str,
+        port: int = 862,
+        *,
+        timeout: float = TIMEOUT,
+        source_address: str | None = None,
+        family: int = 0,
+        interface: str | None = None,
+        dscp: int = 0,
+    ) -> Self:
+        """Connects to the first address of ``host`` that answers, and agrees on a mode.
+
+        ``timeout``: seconds for the connection and for every answer; ``family``: ``AF_INET``,
+        ``AF_INET6`` or 0; ``dscp`` marks the control packets.
+        """
+        sock = await _open_connection(
+            await _resolve(host, port, family), timeout, source_address, interface, dscp
+        )
+        try:
+            reader, writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE)
+            client = cls(reader, writer, timeout)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            await client._set_up()
+        except BaseException:
+            await client.aclose()
+            raise
+        return client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connection; sessions that were not stopped end at the Server."""
+        self._conversation.close(time.monotonic_ns())
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    # ---- the conversation --------------------------------------------------------------------------
+
+    async def _set_up(self) -> None:
+        greeting = await self._receive(ServerGreeting)
+        if not greeting.modes:
+            raise Refused(
+                f"{self.remote} offers no mode: it does not want to talk to us now",
+                accept=Accept.FAILURE,
+                section="RFC 4656 section 3.1",
+            )
+        if not greeting.modes & MODES:
+            self._send(SetUpResponse(Modes(0)))
+            await self._writer.drain()
+            raise Refused(
+                f"{self.remote} offers modes {int(greeting.modes)}, not unauthenticated (1)",
+                accept=Accept.NOT_SUPPORTED,
+                section="RFC 4656 section 3.1",
+            )
+        self._send(SetUpResponse(MODES))
+        start = await self._receive(ServerStart)
+        self._insist(start.accept, "the connection", "RFC 4656 section 3.1")
+
+    async def request_session(self, request: SessionRequest) -> AcceptedSession:
+        """Asks for a session; the Server may choose another Receiver Port than the one asked for."""
+        sender = request.sender_address or self.local.address
+        reflector = request.receiver_address or self.remote.address
+        self._send(
+            RequestTWSession(
+                ip_version=reflector.version,
+                sender_port=request.sender_port,
+                receiver_port=request.receiver_port,
+                sender_address=_address_field(request.sender_address),
+                receiver_address=_address_field(request.receiver_address),
+                padding_length=request.padding_length,
+                start_time=request.start_time,
+                timeout=interval_from_ns(request.timeout_ns),
+                type_p_descriptor=type_p_descriptor_from_dscp(request.dscp),
+            )
+        )
+        answer = await self._receive(AcceptSession)
+        self._insist(answer.accept, "the session", "RFC 5357 section 3.5")
+        return AcceptedSession(
+            sid=answer.sid,
+            sender=self.local._replace(address=sender, port=request.sender_port),
+            reflector=self.remote._replace(address=reflector, port=answer.port),
+        )
+
+    async def start_sessions(self) -> None:
+        """From now on the Session-Reflector answers (RFC 5357 section 3.7)."""
+        self._send(StartSessions())
+        answer = await self._receive(StartAck)
+        self._insist(answer.accept, "to start the sessions", "RFC 4656 section 3.7")
+
+    async def stop_sessions(self, accept: Accept = Accept.OK) -> None:
+        """Ends the sessions of this round; there is no answer (RFC 5357 section 3.8)."""
+        self._send(StopSessions(accept, number_of_sessions=len(self._conversation.accepted)))
+        await self._writer.drain()
+
+    # ---- octets ------------------------------------------------------------------------------------
+
+    def _send(self, message: Message) -> None:
+        logger.debug("%s < %s", self.remote, message)
+        self._writer.write(self._conversation.send(message, time.monotonic_ns()))
+
+    async def _receive(self, kind: type[AnswerT]) -> AnswerT:
+        """The answer that is due, which can only be of one kind."""
+        while True:
+            now_ns = time.monotonic_ns()
+            message = self._conversation.next_message(now_ns)
+            if message is not None:
+                logger.debug("%s > %s", self.remote, message)
+                assert isinstance(message, kind)
+                return message
+            due_ns = self._conversation.get_timer()
+            assert due_ns is not None, "an answer is owed, so it has a deadline"
+            try:
+                async with asyncio.timeout(max(0, due_ns - now_ns) / SECOND):
+                    octets = await self._reader.read(READ_SIZE)
+            except TimeoutError:
+                state = self._conversation.state
+                if self._conversation.handle_timer(time.monotonic_ns()) is None:
+                    continue
+                raise RemoteProtocolError(
+                    f"{self.remote} does not answer ({state.value}): is it a TWAMP Server?"
+                ) from None
+            if not octets:
+                self._hang_up()
+            self._conversation.receive_data(octets, time.monotonic_ns())
+
+    def _hang_up(self) -> None:
+        try:
+            self._conversation.receive_eof(time.monotonic_ns())
+        except ProtocolError as error:
+            raise RemoteProtocolError(f"{self.remote} closed the connection: {error}") from None
+        raise RemoteProtocolError(f"{self.remote} closed the connection")
+
+    def _insist(self, accept: Accept, what: str, section: str) -> None:
+        if accept is not Accept.OK:
+            raise Refused(
+                f"{self.remote} refused {what}: Accept {int(accept)}, {_MEANING[accept]}",
+                accept=accept,
+                section=section,
+            )
+
+
+def _address_field(address: IPAddress | None) -> bytes:
+    return bytes(16) if address is None else address.packed.ljust(16, b"\0")
+
+
+async def _resolve(host: str, port: int, family: int) -> Sequence[tuple[Any, ...]]:
+    return await asyncio.get_running_loop().getaddrinfo(
+        host, port, family=family, type=socket.SOCK_STREAM
+    )
+
+
+async def _open_connection(
+    candidates: Sequence[tuple[Any, ...]],
+    timeout: float,
+    source_address: str | None,
+    interface: str | None,
+    dscp: int,
+) -> socket.socket:
+    """A connected socket to the first candidate that answers; the last one's error if none does."""
+    failure: OSError | None = None
+    for family, kind, protocol, _, sockaddr in candidates:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            _prepare(sock, source_address, interface, dscp)
+            async with asyncio.timeout(timeout):
+                await asyncio.get_running_loop().sock_connect(sock, sockaddr)
+        except (OSError, TimeoutError) as error:
+            sock.close()
+            where = Endpoint.from_sockaddr(sockaddr)
+            failure = OSError(error.errno or 0, f"{where}: {error.strerror or 'no answer in time'}")
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure or OSError(f"no address to connect to among {len(candidates)}")
+
+
+def _prepare(
+    sock: socket.socket, source_address: str | None, interface: str | None, dscp: int
+) -> None:
+    if interface is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    if dscp:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    if source_address is not None:
+        found = socket.getaddrinfo(source_address, 0, sock.family, flags=socket.AI_NUMERICHOST)
+        sock.bind(found[0][4])

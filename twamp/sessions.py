@@ -1,0 +1,321 @@
+"""The test sessions that a Server grants: judging a request, finding a port, and each session's life.
+
+A session is accepted, started, stopped and ended; REFWAIT (RFC 5357 section 4.2) and the Timeout after
+Stop-Sessions (section 3.5) end it without anybody waiting: packets that are on their way are still
+reflected by the engine while the control connection goes on.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from twamp.endpoint import Endpoint, IPAddress
+from twamp.protocol.control_messages import (
+    Accept,
+    RequestTWSession,
+    dscp_from_type_p_descriptor,
+)
+from twamp.protocol.timestamps import ns_from_interval
+from twamp.session_reflector import SessionConfig, SessionReflector
+
+logger = logging.getLogger(__name__)
+
+SECOND = 1_000_000_000
+# The reply to the longest request must fit into a UDP datagram (65,535 octets less IPv4 and UDP headers).
+MAXIMUM_PADDING = 65_507 - 41
+
+
+class Refusal(Exception):
+    """A request that is not granted: the Accept value for the client, the reason for the log."""
+
+    def __init__(self, accept: Accept, reason: str) -> None:
+        super().__init__(reason)
+        self.accept = accept
+
+
+class Asked(NamedTuple):
+    """What a Request-TW-Session asks for, its zero addresses replaced; ``local.port`` may be 0 (any)."""
+
+    local: Endpoint
+    peer: Endpoint
+    dscp: int
+    padding_length: int
+    timeout_ns: int
+
+
+def read_request(request: RequestTWSession, server: Endpoint, client: Endpoint) -> Asked:
+    """Judges a request on the connection between ``server`` and ``client`` (RFC 5357 section 3.5).
+
+    Raises :class:`Refusal` with Accept 3 for what no Server of this kind can do.
+    """
+    if request.ip_version not in (4, 6):
+        raise Refusal(Accept.NOT_SUPPORTED, f"IP version {request.ip_version} is neither 4 nor 6")
+    if request.conf_sender or request.conf_receiver:
+        raise Refusal(Accept.NOT_SUPPORTED, "Conf-Sender and Conf-Receiver must be 0")
+    if request.number_of_schedule_slots or request.number_of_packets:
+        raise Refusal(Accept.NOT_SUPPORTED, "schedule slots and number of packets must be 0")
+    dscp = dscp_from_type_p_descriptor(request.type_p_descriptor)
+    if dscp is None:
+        raise Refusal(
+            Accept.NOT_SUPPORTED, f"Type-P Descriptor {request.type_p_descriptor:#010x} is no DSCP"
+        )
+    if request.padding_length > MAXIMUM_PADDING:
+        raise Refusal(
+            Accept.NOT_SUPPORTED, f"padding of {request.padding_length} octets fits no datagram"
+        )
+    if request.sender_port == 0:
+        raise Refusal(Accept.NOT_SUPPORTED, "Sender Port 0 cannot be answered")
+    local = _read_address(request.receiver_address, request.ip_version, server)
+    peer = _read_address(request.sender_address, request.ip_version, client)
+    return Asked(
+        local=local._replace(port=request.receiver_port),
+        peer=peer._replace(port=request.sender_port),
+        dscp=dscp,
+        padding_length=request.padding_length,
+        timeout_ns=ns_from_interval(request.timeout),
+    )
+
+
+def _read_address(octets: bytes, ip_version: int, fallback: Endpoint) -> Endpoint:
+    """An address field; all zero is the control connection's own (RFC 5357 section 3.5)."""
+    significant = octets[:4] if ip_version == 4 else octets
+    if not any(significant):
+        if fallback.ip_version != ip_version:
+            raise Refusal(
+                Accept.NOT_SUPPORTED,
+                f"a zero IPv{ip_version} address on an IPv{fallback.ip_version} connection",
+            )
+        return fallback
+    address: IPAddress = IPv4Address(significant) if ip_version == 4 else IPv6Address(significant)
+    if address.is_multicast or address == IPv4Address("255.255.255.255"):
+        raise Refusal(Accept.NOT_SUPPORTED, f"{address} is not the address of one host")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        raise Refusal(Accept.NOT_SUPPORTED, f"{address} is an IPv4 address: ask with IP version 4")
+    return Endpoint(address, 0, fallback.scope_id if address.is_link_local else 0)
+
+
+class SessionState(Enum):
+    """Where a session stands."""
+
+    ACCEPTED = "accepted"
+    STARTED = "started"
+    STOPPED = "stopped, reflecting until its Timeout"
+    ENDED = "ended"
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class GrantedSession:
+    """One test session; ``reflector_id`` is the engine's name for it."""
+
+    sid: bytes
+    asked: Asked
+    local: Endpoint
+    reflector_id: int
+    state: SessionState = SessionState.ACCEPTED
+    on_expiry: Callable[[], None] = field(default=lambda: None)
+    quiet_since_ns: int = 0
+    deadline_ns: int | None = None
+    timer: asyncio.TimerHandle | None = None
+
+    def __str__(self) -> str:
+        return f"session {self.sid.hex()}"
+
+
+class Sessions:
+    """All test sessions of a Server, over one Session-Reflector.
+
+    ``test_ports`` is the inclusive range of Receiver Ports, ``refwait_ns`` REFWAIT, ``interface`` the
+    device to bind test sockets to; ``clock`` gives ns of CLOCK_MONOTONIC, the engine's clock.
+    """
+
+    def __init__(
+        self,
+        reflector: SessionReflector,
+        *,
+        test_ports: tuple[int, int],
+        refwait_ns: int,
+        clock: Callable[[], int],
+        interface: str | None = None,
+    ) -> None:
+        self._reflector = reflector
+        self._ports = range(test_ports[0], test_ports[1] + 1)
+        self._refwait_ns = refwait_ns
+        self._clock = clock
+        self._interface = interface
+        self._uses: Counter[Endpoint] = Counter()
+        self._next_port = 0
+        self._stopped: dict[GrantedSession, None] = {}
+
+    # ---- the life of a session -----------------------------------------------------------------
+
+    def accept(self, sid: bytes, asked: Asked) -> GrantedSession:
+        """Opens the session's port, not yet reflecting; raises :class:`Refusal`."""
+        try:
+            local, reflector_id = self._place(asked)
+        except OSError as error:
+            raise _refusal_of(error, asked.local) from error
+        self._uses[local] += 1
+        return GrantedSession(sid=sid, asked=asked, local=local, reflector_id=reflector_id)
+
+    def start(self, session: GrantedSession, on_expiry: Callable[[], None]) -> None:
+        """Start-Sessions: packets are reflected from now on; ``on_expiry`` is called if REFWAIT passes."""
+        self._reflector.start(session.reflector_id)
+        session.state = SessionState.STARTED
+        session.on_expiry = on_expiry
+        session.quiet_since_ns = self._clock()
+        self._watch(session)
+
+    def stop(self, session: GrantedSession) -> None:
+        """Stop-Sessions: packets are reflected until Timeout has passed, never later."""
+        if session.state is not SessionState.STARTED:
+            self.end(session, "stopped")
+            return
+        session.state = SessionState.STOPPED
+        session.deadline_ns = self._clock() + session.asked.timeout_ns
+        self._reflector.finish(session.reflector_id, min(session.deadline_ns, (1 << 64) - 1))
+        self._stopped[session] = None
+        self._watch(session)
+
+    def end(self, session: GrantedSession, reason: str) -> None:
+        """Frees the session and, if it was the last one there, its port; a second call does nothing."""
+        if session.state is SessionState.ENDED:
+            return
+        session.state = SessionState.ENDED
+        if session.timer is not None:
+            session.timer.cancel()
+            session.timer = None
+        stats = self._reflector.session_stats(session.reflector_id)
+        self._reflector.remove(session.reflector_id)
+        self._stopped.pop(session, None)
+        self._uses[session.local] -= 1
+        if not self._uses[session.local]:
+            del self._uses[session.local]
+        logger.info(
+            "%s ended (%s): %d packets received, %d reflected, %d dropped",
+            session,
+            reason,
+            stats.received,
+            stats.reflected,
+            stats.dropped,
+        )
+
+    def end_stopped(self) -> None:
+        """Ends all sessions that only wait for their Timeout."""
+        for session in list(self._stopped):
+            self.end(session, "shutting down")
+
+    def _watch(self, session: GrantedSession) -> None:
+        """Arms the session's timer for its Timeout or REFWAIT, whichever comes first."""
+        if session.timer is not None:
+            session.timer.cancel()
+        due_ns = session.quiet_since_ns + self._refwait_ns
+        if session.deadline_ns is not None:
+            due_ns = min(due_ns, session.deadline_ns)
+        delay = max(0, due_ns - self._clock()) / SECOND
+        loop = asyncio.get_running_loop()
+        session.timer = loop.call_later(delay, self._on_timer, session)
+
+    def _on_timer(self, session: GrantedSession) -> None:
+        now_ns = self._clock()
+        last_ns = self._reflector.session_stats(session.reflector_id).last_packet_ns
+        session.quiet_since_ns = max(session.quiet_since_ns, last_ns)
+        if session.deadline_ns is not None and now_ns >= session.deadline_ns:
+            self.end(session, "Timeout after Stop-Sessions")
+        elif now_ns >= session.quiet_since_ns + self._refwait_ns:
+            self.end(session, f"no packet for {self._refwait_ns / SECOND:g} s (REFWAIT)")
+            session.on_expiry()
+        else:
+            self._watch(session)
+
+    # ---- ports ---------------------------------------------------------------------------------
+
+    def _place(self, asked: Asked) -> tuple[Endpoint, int]:
+        """The first Receiver Port that works: a local endpoint and the engine's id."""
+        for port in self._candidates(asked.local):
+            local = asked.local._replace(port=port)
+            try:
+                return local, self._open(local, asked)
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EEXIST):
+                    raise
+        # Every port is in use by this very peer, or by other programs.  A session that only waits for
+        # its Timeout gives way to the new one that its sender asks for.
+        for session in list(self._stopped):
+            if session.asked.peer == asked.peer and session.local.address == asked.local.address:
+                self.end(session, "its ports are asked for anew")
+                return session.local, self._open(session.local, asked)
+        raise Refusal(
+            Accept.TEMPORARY_RESOURCE_LIMITATION,
+            f"no free port in {self._ports[0]}-{self._ports[-1]} for {asked.peer}",
+        )
+
+    def _candidates(self, wanted: Endpoint) -> Iterator[int]:
+        """The asked port if it is one of ours, then unused ones in turn, then ports to share."""
+        if wanted.port in self._ports:
+            yield wanted.port
+        in_turn = [*range(self._next_port, len(self._ports)), *range(self._next_port)]
+        shared = []
+        for position in in_turn:
+            port = self._ports[position]
+            if wanted._replace(port=port) in self._uses:
+                shared.append(port)
+            else:
+                self._next_port = (position + 1) % len(self._ports)
+                yield port
+        yield from shared
+
+    def _open(self, local: Endpoint, asked: Asked) -> int:
+        config = SessionConfig(local=local, peer=asked.peer, dscp=asked.dscp)
+        try:
+            return self._add(config, None)
+        except FileNotFoundError:  # ENOENT: no socket there yet
+            with self._bind(local) as sock:
+                return self._add(config, sock)
+
+    def _add(self, config: SessionConfig, sock: socket.socket | None) -> int:
+        try:
+            return self._reflector.add(config, sock)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not self._stopped:
+                raise
+        # Full: the session that has waited longest for its Timeout gives way.
+        self.end(next(iter(self._stopped)), "its place is needed")
+        return self._reflector.add(config, sock)
+
+    def _bind(self, local: Endpoint) -> socket.socket:
+        family = socket.AF_INET if local.ip_version == 4 else socket.AF_INET6
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            if local.ip_version == 6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if self._interface is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
+            sock.bind(local.sockaddr)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+_ACCEPT_OF_ERRNO = {
+    errno.EADDRNOTAVAIL: Accept.NOT_SUPPORTED,
+    errno.EMFILE: Accept.TEMPORARY_RESOURCE_LIMITATION,
+    errno.ENFILE: Accept.TEMPORARY_RESOURCE_LIMITATION,
+    errno.ENOBUFS: Accept.TEMPORARY_RESOURCE_LIMITATION,
+    errno.ENOMEM: Accept.TEMPORARY_RESOURCE_LIMITATION,
+    errno.ENOSPC: Accept.TEMPORARY_RESOURCE_LIMITATION,
+}
+
+
+def _refusal_of(error: OSError, local: Endpoint) -> Refusal:
+    """RFC 4656 section 3.3: the Accept value that says most."""
+    accept = _ACCEPT_OF_ERRNO.get(error.errno or 0, Accept.INTERNAL_ERROR)
+    reason = "every session is in use" if error.errno == errno.ENOSPC else str(error)
+    return Refusal(accept, f"{local.address}: {reason}")
