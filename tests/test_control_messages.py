@@ -1,6 +1,7 @@
 """Every control message: recorded octets, round trips, and what is no message."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from vectors import CAPTURED, VECTORS, conversations
 from twamp.errors import LocalProtocolError, RemoteProtocolError
 from twamp.protocol import control_messages as cm
 from twamp.protocol.control_messages import Accept, Command, Modes
-from twamp.protocol.message import Message, converters, octet_sizes
+from twamp.protocol.message import Message, converters
 
 BY_NAME: dict[str, type[Message]] = {
     "Request-TW-Session": cm.RequestTWSession,
@@ -38,6 +39,13 @@ SIZES: dict[type[Message], int] = {
 }
 
 
+def clear_server_start(conversation: dict[str, Any]) -> str:
+    """Server-Start with its last block, which secured modes encrypt, in clear."""
+    start: str = conversation["server_start"]
+    last = conversation.get("server_start_block3", start[64:])
+    return start[:64] + str(last["plaintext"] if isinstance(last, dict) else last)
+
+
 def recorded() -> list[Any]:
     """Every message of every recorded conversation, in clear, in all modes."""
     found: list[tuple[str, type[Message], str]] = []
@@ -47,8 +55,7 @@ def recorded() -> list[Any]:
             ("setup_response", cm.SetUpResponse),
         )
         found += [(f"{name}-{key}", kind, conversation[key]) for key, kind in heads]
-        if conversation["mode"] & 15 == 1:
-            found.append((f"{name}-server_start", cm.ServerStart, conversation["server_start"]))
+        found.append((f"{name}-server_start", cm.ServerStart, clear_server_start(conversation)))
         for number, message in enumerate(conversation["messages"]):
             kind = BY_NAME[message["message"]]
             found.append((f"{name}-{number}", kind, message["plaintext"]))
@@ -87,26 +94,28 @@ def test_sizes_are_those_of_the_rfcs() -> None:
     assert {kind: kind.LAYOUT.size for kind in SIZES} == SIZES
 
 
-def a_value(annotation: Any, size: int | None) -> st.SearchStrategy[Any]:
+def a_value(annotation: Any, largest: int | bytes) -> st.SearchStrategy[Any]:
+    if isinstance(largest, bytes):
+        return st.binary(min_size=len(largest), max_size=len(largest))
     if annotation is Accept:
         return st.sampled_from(Accept)
-    if annotation is Modes:
-        return st.integers(0, 2**32 - 1).map(Modes)
-    if size is not None:
-        return st.binary(min_size=size, max_size=size)
-    return st.integers(0, 15)  # fits every integer field, the nibble of IPVN included
+    numbers = st.sampled_from([0, 1, largest]) | st.integers(0, largest)
+    return numbers if annotation is None else numbers.map(annotation)
 
 
 @st.composite
 def messages(draw: Callable[..., Any]) -> Message:
     kind: type[Message] = draw(st.sampled_from(ALL))
-    sizes = octet_sizes(kind)
+    # All ones unpack to the largest value of each field.
+    largest = kind.LAYOUT.unpack(b"\xff" * kind.LAYOUT.size)
     values = {
-        name: draw(a_value(convert, sizes.get(name))) for name, convert in converters(kind).items()
+        name: draw(a_value(convert, 15 if name == "ip_version" else most))
+        for (name, convert), most in zip(converters(kind).items(), largest, strict=False)
     }
     if issubclass(kind, cm.SidsMessage):
         sids = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=4)
         values["sids"] = tuple(draw(sids))
+        values["hmac"] = draw(st.binary(min_size=16, max_size=16))
     return kind(**values)
 
 
@@ -168,19 +177,33 @@ def test_the_count_of_sids_must_fit_the_octets(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("message", "complaint"),
     [
-        cm.AcceptSession(Accept.OK, port=65536),
-        cm.AcceptSession(Accept.OK, sid=b"short"),
-        cm.AcceptSession(Accept.OK, sid=bytes(17)),
-        cm.StartNSessions(()),
-        cm.StartNSessions((b"short",)),
+        (cm.AcceptSession(Accept.OK, port=65536), "AcceptSession.port is 65536; it takes 0..65535"),
+        (cm.AcceptSession(Accept.OK, sid=b"short"), "AcceptSession.sid has 5 octets; it takes 16"),
+        (cm.StopSessions(Accept.OK, -1), "StopSessions.number_of_sessions is -1"),
+        # One more would reach into the four bits that must be zero.
+        (
+            cm.RequestTWSession(ip_version=16, sender_port=1, receiver_port=1),
+            "RequestTWSession.ip_version is 16; it takes 0..15",
+        ),
+        (cm.StartNSessions(()), "StartNSessions takes one SID or more"),
+        (cm.StartNSessions((b"short",)), "StartNSessions takes one SID or more"),
+        (cm.StopNAck((bytes(16),), b"short", accept=Accept.OK), "StopNAck takes one SID or more"),
     ],
-    ids=lambda message: repr(message)[:40],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_does_not_fit_the_wire_is_our_own_error(message: Message) -> None:
-    with pytest.raises(LocalProtocolError):
+def test_what_does_not_fit_the_wire_is_our_own_error(message: Message, complaint: str) -> None:
+    with pytest.raises(LocalProtocolError, match=re.escape(complaint)):
         bytes(message)
+
+
+def test_unknown_modes_are_kept_in_the_message_and_nowhere_else() -> None:
+    unknown = [Modes(0x80000001 | bits << 10) for bits in range(2000)]
+    assert [cm.ServerGreeting.parse(bytes(cm.ServerGreeting(m))).modes for m in unknown] == unknown
+    assert [int(~modes & modes) for modes in unknown] == [0] * len(unknown)
+    # An enum remembers every value that it ever made: 2^32 of them, were it up to the peer.
+    assert len(Modes._value2member_map_) <= 1 << 10
 
 
 def test_messages_do_not_change() -> None:

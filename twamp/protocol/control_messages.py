@@ -47,6 +47,9 @@ class Command(IntEnum):
     REQUEST_TW_MICRO_SESSIONS = 11
 
 
+_ALL_ASSIGNED: Final = 0x3FF
+
+
 class Modes(IntFlag):
     """TWAMP-Modes (the IANA registry); unknown bits are kept, and ignored."""
 
@@ -61,10 +64,18 @@ class Modes(IntFlag):
     DSCP_ECN_MONITORING = 256
     PTPV2_TIMESTAMP = 512
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Modes":
+        modes: Modes = super()._missing_(value)
+        if modes.value > _ALL_ASSIGNED:
+            # An enum keeps every value that it ever made, and a peer may send any of 2^32.
+            cls._value2member_map_.pop(modes.value, None)
+        return modes
+
 
 # Exactly one of these is chosen; the others are features that may be added to it.
 SECURITY_MODES: Final = Modes(0x00F)
-FEATURE_MODES: Final = Modes(0x3F0)
+FEATURE_MODES: Final = Modes(_ALL_ASSIGNED) & ~SECURITY_MODES
 
 
 def type_p_descriptor_from_dscp(dscp: int) -> int:
@@ -330,6 +341,13 @@ class RequestTWSession(CommandMessage):
     octets_to_be_reflected: int = 0
     length_of_padding_to_reflect: int = 0
     hmac: bytes = bytes(16)
+
+    def __bytes__(self) -> bytes:
+        if not 0 <= self.ip_version <= 15:
+            raise LocalProtocolError(
+                f"RequestTWSession.ip_version is {self.ip_version}; it takes 0..15"
+            )
+        return super(RequestTWSession, self).__bytes__()
 
     @classmethod
     def parse(cls, octets: bytes) -> Self:

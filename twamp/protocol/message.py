@@ -1,8 +1,9 @@
 """What every message and packet is: a frozen dataclass over one ``struct`` layout."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from struct import Struct
+from struct import Struct, calcsize
 from struct import error as StructError
 from typing import Any, ClassVar, Self, get_type_hints
 
@@ -49,8 +50,19 @@ class Message:
                 )
         try:
             return self.LAYOUT.pack(*values)
-        except StructError as error:
-            raise LocalProtocolError(f"{self!r} does not fit the wire: {error}") from None
+        except StructError:
+            raise LocalProtocolError(self._misfit(values)) from None
+
+    def _misfit(self, values: list[Any]) -> str:
+        """Which number is too large, or none at all, and what its field takes."""
+        codes = re.findall("[BHIQs]", self.LAYOUT.format)
+        for name, value, code in zip(converters(type(self)), values, codes, strict=True):
+            if code == "s":
+                continue
+            most = (1 << 8 * calcsize(f"!{code}")) - 1
+            if not isinstance(value, int) or not 0 <= value <= most:
+                return f"{type(self).__name__}.{name} is {value!r}; it takes 0..{most}"
+        return f"{type(self).__name__} does not fit {self.LAYOUT.format}"
 
     @classmethod
     def _unpack(cls, octets: bytes) -> dict[str, Any]:
