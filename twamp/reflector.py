@@ -62,7 +62,8 @@ async def respond(config: ReflectorConfig) -> None:
 
 def explain(error: OSError, config: ReflectorConfig) -> str:
     """What an operator can do about an error at start."""
-    what = f"cannot listen on TCP port {config.port}: {error.strerror or error}"
+    where = " or ".join(config.listen_address) or "any address"
+    what = f"cannot listen on {where}, TCP port {config.port}: {error.strerror or error}"
     if error.errno in (errno.EACCES, errno.EPERM) and config.port < 1024:
         return (
             f"{what}; ports below 1024 need CAP_NET_BIND_SERVICE: run as root or give --port 8620"

@@ -24,6 +24,17 @@ class Message:
     def __bytes__(self) -> bytes:
         return self._pack(self._values())
 
+    def __str__(self) -> str:
+        """For logs: the fields that say something, octets in hexadecimal."""
+        parts = [type(self).__name__]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bytes):
+                value = value.rstrip(b"\0").hex()
+            if value:
+                parts.append(f"{field.name}={getattr(value, 'name', value)}")
+        return " ".join(parts)
+
     @classmethod
     def parse(cls, octets: bytes) -> Self:
         """The message in these octets, all of them.
