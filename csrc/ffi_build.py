@@ -32,7 +32,6 @@ ffibuilder.set_source(
     "".join(f'#include "{header}"\n' for header in SHARED_HEADERS),
     sources=relative(sources),
     include_dirs=["csrc"],
-    define_macros=[("_GNU_SOURCE", "1")],  # recvmmsg, sendmmsg
     # An edited header rebuilds nothing unless it is named here.
     depends=relative(list(CSRC.glob("*.h"))),
     extra_compile_args=[

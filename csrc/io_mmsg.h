@@ -1,5 +1,6 @@
-/* io_mmsg.h: between reflector.c and io_mmsg.c.  Needs _GNU_SOURCE. */
+/* io_mmsg.h: between reflector.c and io_mmsg.c; the first header that they include. */
 #pragma once
+#define _GNU_SOURCE 1 /* struct mmsghdr */
 #include "engine.h"
 
 /* One batch, either received or to be sent. */
