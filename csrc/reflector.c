@@ -522,6 +522,9 @@ static void bury_dying(struct tw_reflector *reflector)
 
         pthread_mutex_lock(&reflector->lock);
         fd = tw_pool_bury(&reflector->pool);
+        /* While the caller's own descriptor is open, close would not take it out of epoll. */
+        if (fd >= 0)
+            epoll_ctl(reflector->epoll, EPOLL_CTL_DEL, fd, NULL);
         close_descriptor(fd);
         pthread_mutex_unlock(&reflector->lock);
         if (fd < 0)
