@@ -1,1 +1,56 @@
-"""TWAMP, RFC 5357."""
+"""TWAMP (RFC 5357): the Two-Way Active Measurement Protocol.
+
+The four roles of the RFC, each a class::
+
+    Server             grants test sessions over TWAMP-Control          (twamp.server)
+    SessionReflector   answers their test packets, in C                 (twamp.session_reflector)
+    ControlClient      asks a Server for test sessions                  (twamp.control_client)
+    SessionSender      sends test packets and keeps what came, in C     (twamp.session_sender)
+
+``twamp.protocol`` is the protocol without I/O; ``measure`` turns samples into metrics; the programs are
+``twamp.reflector`` (``twampd``) and ``twamp.ping`` (``twping``).
+"""
+
+from twamp.config import ReflectorConfig
+from twamp.control_client import AcceptedSession, ControlClient, SessionRequest
+from twamp.endpoint import Endpoint
+from twamp.errors import (
+    ConfigError,
+    IntegrityError,
+    LocalProtocolError,
+    ProtocolError,
+    Refused,
+    RemoteProtocolError,
+    TwampError,
+)
+from twamp.metrics import Measurement, Metrics, Sample, measure
+from twamp.schedule import make_schedule, parse_intervals
+from twamp.server import Server
+from twamp.session_reflector import SessionConfig, SessionReflector
+from twamp.session_sender import SenderConfig, SessionSender
+
+__all__ = [
+    "AcceptedSession",
+    "ConfigError",
+    "ControlClient",
+    "Endpoint",
+    "IntegrityError",
+    "LocalProtocolError",
+    "Measurement",
+    "Metrics",
+    "ProtocolError",
+    "ReflectorConfig",
+    "Refused",
+    "RemoteProtocolError",
+    "Sample",
+    "SenderConfig",
+    "Server",
+    "SessionConfig",
+    "SessionReflector",
+    "SessionRequest",
+    "SessionSender",
+    "TwampError",
+    "make_schedule",
+    "measure",
+    "parse_intervals",
+]
