@@ -1,0 +1,531 @@
+"""``twping``: asks a TWAMP Server for test sessions, sends their packets and reports what came back.
+
+Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 nothing came back.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import importlib.metadata
+import json
+import os
+import random
+import re
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Any, NamedTuple, NoReturn
+
+import uvloop
+
+from twamp.config import (
+    PingConfig,
+    ReflectorConfig,
+    add_arguments,
+    from_arguments,
+    key_of,
+    rows,
+)
+from twamp.control_client import AcceptedSession, ControlClient, SessionRequest
+from twamp.endpoint import Endpoint, IPAddress
+from twamp.errors import ConfigError, Refused, TwampError
+from twamp.metrics import Measurement, measure
+from twamp.protocol.timestamps import NS, ntp_from_unix_ns
+from twamp.report import (
+    UNITS,
+    Style,
+    json_tree,
+    machine_summary,
+    packet_lines,
+    raw_rows,
+    text_summary,
+    text_total,
+)
+from twamp.schedule import make_schedule, parse_intervals
+from twamp.server import Server
+from twamp.session_reflector import SessionReflector
+from twamp.session_sender import SenderConfig, SessionSender
+
+MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = range(4)
+# The kernel turns timestamps on some milliseconds after they were asked for, and each session's
+# thread takes its time to begin.
+LEAD_NS = 50_000_000
+LEAD_OF_EACH_NS = 1_000_000
+# After Ctrl-C replies on their way are still read for so many seconds.
+DRAIN = 1.0
+
+
+class Target(NamedTuple):
+    """Whom to measure, and whom to ask: both as written, the latter with its TCP port."""
+
+    host: str
+    server: str
+    port: int
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """argparse would exit with 2, which says that a measurement was interrupted."""
+        raise ConfigError(f"{message}; twping --help lists the options")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: one option per row of :class:`~twamp.config.PingConfig`."""
+    result = _Parser(
+        prog="twping",
+        description="Measure the round trip to a TWAMP Server (RFC 5357).",
+        epilog=__doc__.partition("\n\n")[2].strip() if __doc__ else None,
+        allow_abbrev=False,
+    )
+    result.add_argument(
+        "host",
+        nargs="?",
+        metavar="HOST",
+        help="host, host:port, IPv6 address or [IPv6 address]:port",
+    )
+    result.add_argument(
+        "server", nargs="?", metavar="SERVER", help="the TWAMP Server, if it is not at HOST"
+    )
+    add_arguments(result, PingConfig)
+    return result
+
+
+def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | None]:
+    """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
+    options = parser().parse_args([*map(_spell_out, arguments)])
+    config = from_arguments(PingConfig, options)
+    if config.loopback:
+        if options.host is not None:
+            raise ConfigError(
+                f"loopback: measures itself, not {options.host!r}; give HOST or --loopback"
+            )
+        return config, None
+    if options.host is None:
+        raise ConfigError("HOST is missing; for example twping 192.0.2.1, or twping --loopback")
+    host, host_port = split_host(options.host)
+    server, port = split_host(options.server or options.host)
+    if options.server and host_port is not None:
+        raise ConfigError(f"{options.host!r}: the TCP port belongs to SERVER, {options.server!r}")
+    if options.server and config.zero_addresses:
+        raise ConfigError("zero-addresses: names no addresses, so packets go to SERVER; leave HOST")
+    return config, Target(host, server, config.control_port if port is None else port)
+
+
+def _spell_out(argument: str) -> str:
+    """``-v`` and ``-v5`` never take the next word, as ``-v HOST`` shows (perfSONAR's ``-v[N]``)."""
+    match = re.fullmatch(r"-v(\d*)|(--verbose)", argument, re.ASCII)
+    return argument if match is None else f"--verbose={match[1] or 'all'}"
+
+
+def split_host(text: str) -> tuple[str, int | None]:
+    """Host and port of ``host``, ``host:port``, ``v6``, ``[v6]`` and ``[v6]:port``."""
+    match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:\[\]]+)(?::(\d{1,5}))?", text, re.ASCII)
+    if match is None:
+        with contextlib.suppress(ValueError):
+            if ip_address(text).version == 6:
+                return text, None
+        raise ConfigError(f"{text!r} is no host; write host, host:port or [IPv6 address]:port")
+    host, digits = match[1] or match[3], match[2] or match[4]
+    if digits is not None and not 1 <= int(digits) <= 65535:
+        raise ConfigError(f"{text!r}: port {digits} is out of range; it goes from 1 to 65535")
+    return host, None if digits is None else int(digits)
+
+
+# ---- one run -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TestSession:
+    """A session that the Server has accepted, and our end of it."""
+
+    accepted: AcceptedSession
+    sock: socket.socket
+
+
+class Ping:
+    """One run: connect, request every session, start, send, stop."""
+
+    def __init__(self, config: PingConfig, target: Target) -> None:
+        self.config = config
+        self.target = target
+        self.interrupted = False
+        self.warnings: list[str] = []
+        self._senders: list[SessionSender] = []
+        self._task: asyncio.Task[Any] | None = None
+
+    async def run(self) -> list[Measurement]:
+        """The measurements, one per session; what there is of them after :meth:`interrupt`.
+
+        Raises Refused, ProtocolError or OSError when there cannot be any.
+        """
+        self._task = asyncio.current_task()
+        try:
+            return await self._run()
+        except asyncio.CancelledError:
+            if not self.interrupted:
+                raise
+            return []
+
+    def interrupt(self) -> None:
+        """Ends the run early: from the loop's thread, as a signal handler does; again: at once."""
+        again, self.interrupted = self.interrupted, True
+        if not self._senders:
+            if self._task is not None:
+                self._task.cancel()
+            return
+        self._stop_sending(drain=not again)
+        asyncio.get_running_loop().call_later(DRAIN, self._stop_sending, False)
+
+    def _stop_sending(self, drain: bool) -> None:
+        for sender in self._senders:
+            sender.stop(drain=drain)
+
+    async def _run(self) -> list[Measurement]:
+        begin_unix_ns, begin_ns = time.time_ns(), time.monotonic_ns()
+        delay_ns = _ns(self.config.start_delay)
+        start_time = ntp_from_unix_ns(begin_unix_ns + delay_ns) if delay_ns else 0
+        async with contextlib.AsyncExitStack() as stack:
+            client = await self._connect()
+            await stack.enter_async_context(client)
+            receiver_address = await self._receiver_address(client)
+            ports = _ports(self.config)
+            sessions: list[TestSession] = []
+            for _ in range(self.config.session_count):
+                sock = stack.enter_context(self._bind(client.local, ports))
+                request = self._request(client, sock, receiver_address, start_time)
+                sessions.append(TestSession(await self._ask(client, request, len(sessions)), sock))
+            await client.start_sessions()
+            earliest_ns = time.monotonic_ns() + LEAD_NS + len(sessions) * LEAD_OF_EACH_NS
+            start_ns = max(begin_ns + delay_ns, earliest_ns)
+            for session in sessions:
+                sender = SessionSender(session.sock, self._sender_config(session, start_ns))
+                stack.callback(sender.close)
+                self._senders.append(sender)
+            await self._send()
+            await self._stop(client)
+        return [
+            self._measurement(session.accepted, sender)
+            for session, sender in zip(sessions, self._senders, strict=True)
+        ]
+
+    async def _connect(self) -> ControlClient:
+        config, target = self.config, self.target
+        family = 0
+        if config.ipv4 or config.ipv6:
+            family = socket.AF_INET if config.ipv4 else socket.AF_INET6
+        elif config.source_address is not None:
+            family = socket.AF_INET6 if ":" in config.source_address else socket.AF_INET
+        try:
+            return await ControlClient.connect(
+                target.server,
+                target.port,
+                source_address=config.source_address,
+                family=family,
+                interface=config.interface,
+            )
+        except socket.gaierror as error:
+            raise OSError(
+                0, f"{target.server}: {error.strerror}; is the name right, and of this IP version?"
+            ) from None
+
+    async def _receiver_address(self, client: ControlClient) -> IPAddress | None:
+        """Where test packets go to; None leaves it to the Server (zero in the request)."""
+        if self.target.host != self.target.server:
+            family = socket.AF_INET if client.remote.ip_version == 4 else socket.AF_INET6
+            found = await asyncio.get_running_loop().getaddrinfo(
+                self.target.host, 0, family=family, type=socket.SOCK_DGRAM
+            )
+            return Endpoint.from_sockaddr(found[0][4]).address
+        return None if self.config.zero_addresses else client.remote.address
+
+    def _bind(self, local: Endpoint, ports: Iterator[int]) -> socket.socket:
+        """A UDP socket on the first port that is free."""
+        family = socket.AF_INET if local.ip_version == 4 else socket.AF_INET6
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            if self.config.interface is not None:
+                name = self.config.interface.encode()
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+            for port in ports:
+                try:
+                    sock.bind(local._replace(port=port).sockaddr)
+                except OSError as error:
+                    if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                        raise
+                else:
+                    return sock
+            low, high = self.config.port_range
+            raise OSError(
+                errno.EADDRINUSE,
+                f"no free UDP port in {low}-{high}; give more with --port-range, or 0 for any",
+            )
+        except BaseException:
+            sock.close()
+            raise
+
+    def _request(
+        self,
+        client: ControlClient,
+        sock: socket.socket,
+        receiver_address: IPAddress | None,
+        start_time: int,
+    ) -> SessionRequest:
+        port = sock.getsockname()[1]
+        return SessionRequest(
+            sender_port=port,
+            # Any will do; what perfSONAR's asks for is the number that the sender has.
+            receiver_port=port,
+            padding_length=self.config.padding,
+            start_time=start_time,
+            timeout_ns=_ns(self.config.loss_timeout),
+            dscp=self.config.test_dscp_value,
+            sender_address=None if self.config.zero_addresses else client.local.address,
+            receiver_address=receiver_address,
+        )
+
+    async def _ask(
+        self, client: ControlClient, request: SessionRequest, granted: int
+    ) -> AcceptedSession:
+        try:
+            return await client.request_session(request)
+        except Refused as error:
+            if not granted:
+                raise
+            raise Refused(
+                f"{error}; it granted {granted} of {self.config.session_count} sessions: "
+                f"ask for fewer with --session-count {granted}",
+                accept=error.accept,
+            ) from None
+
+    def _sender_config(self, session: TestSession, start_ns: int) -> SenderConfig:
+        config = self.config
+        return SenderConfig(
+            peer=session.accepted.reflector,
+            schedule=make_schedule(parse_intervals(config.interval), config.count, random.Random()),
+            start_ns=start_ns,
+            loss_timeout_ns=_ns(config.loss_timeout),
+            padding_length=config.padding,
+            dscp=config.test_dscp_value,
+        )
+
+    async def _send(self) -> None:
+        """Every session to its end; then the first failure, if there was one."""
+        if self.interrupted:  # between the last answer and here
+            self._stop_sending(drain=False)
+        runs = (sender.run() for sender in self._senders)
+        for outcome in await asyncio.gather(*runs, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _stop(self, client: ControlClient) -> None:
+        """What was measured stays measured, even if the Server has gone meanwhile."""
+        try:
+            await client.stop_sessions()
+        except (OSError, TwampError) as error:
+            self.warnings.append(f"the sessions could not be stopped: {_text(error)}")
+
+    def _measurement(self, accepted: AcceptedSession, sender: SessionSender) -> Measurement:
+        stats = sender.stats()
+        return Measurement(
+            sid=accepted.sid,
+            source=accepted.sender,
+            destination=accepted.reflector,
+            samples=sender.samples,
+            duplicates=sender.duplicates,
+            loss_timeout_ns=_ns(self.config.loss_timeout),
+            drops=stats.drops,
+            send_errors=stats.send_errors,
+        )
+
+
+def _ns(seconds: Decimal) -> int:
+    return int(seconds * NS)
+
+
+def _ports(config: PingConfig) -> Iterator[int]:
+    """Ports to try: the range once around from anywhere in it, so that runs seldom share one."""
+    low, high = config.port_range
+    if not low:
+        while True:
+            yield 0
+    count = high - low + 1
+    first = secrets.randbelow(count)
+    yield from (low + (first + step) % count for step in range(count))
+
+
+@contextlib.asynccontextmanager
+async def loopback_responder(config: PingConfig) -> AsyncIterator[Target]:
+    """A Server and its Session-Reflector in this program, on a TCP port of the system's choice."""
+    address = "::1" if config.ipv6 else "127.0.0.1"
+    reflector_config = ReflectorConfig(
+        listen_address=(address,),
+        port=0,
+        maximum_sessions_per_connection=max(8, config.session_count),
+    )
+    async with (
+        SessionReflector(hash_seed=secrets.randbits(64)) as reflector,
+        Server(reflector_config, reflector) as server,
+    ):
+        yield Target(address, address, server.addresses[0].port)
+
+
+# ---- the report ----------------------------------------------------------------------------------
+
+
+def report(measurements: Sequence[Measurement], config: PingConfig) -> Iterator[str]:
+    """The report that the options ask for, piece by piece, each with its line ends."""
+    style = Style(
+        unit=UNITS[config.units], percentiles=config.percentiles, unix_time=config.unix_time
+    )
+    if config.json:
+        tree = json_tree(
+            measurements,
+            version=_version(),
+            configuration=configuration(config),
+            percentiles=config.percentiles,
+        )
+        yield json.dumps(tree, indent=2) + "\n"
+    elif config.raw:
+        for place, measurement in enumerate(measurements):
+            yield "\n" if place else ""
+            yield from (row + "\n" for row in raw_rows(measurement))
+    elif not config.quiet:
+        yield from _summaries(measurements, config, style)
+
+
+def _summaries(
+    measurements: Sequence[Measurement], config: PingConfig, style: Style
+) -> Iterator[str]:
+    for measurement in measurements:
+        if config.machine:
+            yield machine_summary(
+                measurement,
+                style,
+                dscp=config.test_dscp_value,
+                padding_length=config.padding,
+            )
+            continue
+        for _, line in zip(range(config.verbose), packet_lines(measurement, style), strict=False):
+            yield line + "\n"
+        yield text_summary(measurement, style)
+    if len(measurements) > 1 and not config.machine:
+        yield text_total(measurements, style)
+
+
+def configuration(config: PingConfig) -> dict[str, Any]:
+    """The options by key; times in nanoseconds."""
+    result: dict[str, Any] = {}
+    for field, _ in rows(PingConfig):
+        value = getattr(config, field)
+        if isinstance(value, Decimal):
+            value = _ns(value)
+        elif field == "percentiles":
+            value = [float(percent) for percent in value]
+        result[key_of(field)] = value
+    return result
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("twamp")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+# ---- the program ---------------------------------------------------------------------------------
+
+
+async def ping(config: PingConfig, target: Target | None) -> tuple[Ping, list[Measurement]]:
+    """One run, in or out of the machine; SIGINT and SIGTERM end it early."""
+    async with contextlib.AsyncExitStack() as stack:
+        if target is None:
+            target = await stack.enter_async_context(loopback_responder(config))
+        one = Ping(config, target)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, one.interrupt)
+            stack.callback(loop.remove_signal_handler, number)
+        return one, await one.run()
+
+
+_REMEDIES = {
+    errno.ECONNREFUSED: "is a TWAMP Server running there? --control-port names another TCP port",
+    errno.EADDRNOTAVAIL: "--source-address must be an address of this machine",
+    errno.ENODEV: "`ip link` lists the interfaces",
+    errno.EPERM: "--interface needs CAP_NET_RAW where the kernel is older than 5.7",
+    errno.ENETUNREACH: "`ip route get` says which way packets would go; -4 and -6 choose",
+    errno.EHOSTUNREACH: "`ip route get` says which way packets would go; -4 and -6 choose",
+    errno.EMSGSIZE: "--padding must leave room in the path's packets",
+    errno.EMFILE: "`ulimit -n` allows too few open files for so many sessions",
+}
+
+
+def _text(error: Exception) -> str:
+    """One line, with the remedy where there is one."""
+    if not isinstance(error, OSError):
+        return " ".join(str(error).split())
+    what = error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{what}; {remedy}" if remedy else what
+
+
+def _complain(text: str) -> None:
+    print(f"twping: {text}", file=sys.stderr)
+
+
+def _print(pieces: Iterator[str]) -> None:
+    try:
+        sys.stdout.writelines(pieces)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has had enough (`twping … | head`); nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program; returns its exit code."""
+    try:
+        config, target = read_command_line(sys.argv[1:] if argv is None else argv)
+        one, measurements = uvloop.run(ping(config, target))
+    except (TwampError, OSError) as error:
+        _complain(_text(error))
+        return NO_SET_UP
+    except KeyboardInterrupt:  # before the handler was there
+        _complain("interrupted before anything was measured")
+        return INTERRUPTED
+    for warning in one.warnings:
+        _complain(warning)
+    if not measurements:
+        _complain("interrupted before anything was measured")
+        return INTERRUPTED
+    _print(report(measurements, config))
+    if one.interrupted:
+        return INTERRUPTED
+    metrics = measure(*measurements)
+    if not metrics.received:
+        _complain(_silence(metrics.sent, measurements))
+        return NOTHING_BACK
+    return MEASURED
+
+
+def _silence(sent: int, measurements: Sequence[Measurement]) -> str:
+    ports = ", ".join(str(measurement.destination) for measurement in measurements[:3])
+    more = ", …" if len(measurements) > 3 else ""
+    return (
+        f"none of {sent} packets came back; "
+        f"does a firewall or NAT stop UDP to {ports}{more} or back?"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
