@@ -9,6 +9,7 @@ import contextlib
 import errno
 import importlib.metadata
 import json
+import logging
 import os
 import random
 import re
@@ -494,6 +495,8 @@ def _print(pieces: Iterator[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns its exit code."""
+    # What the responder of --loopback has to say, we say.
+    logging.getLogger("twamp").addHandler(logging.NullHandler())
     try:
         config, target = read_command_line(sys.argv[1:] if argv is None else argv)
         one, measurements = uvloop.run(ping(config, target))
