@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -291,7 +293,8 @@ async def _open_connection(
         except (OSError, TimeoutError) as error:
             sock.close()
             where = Endpoint.from_sockaddr(sockaddr)
-            failure = OSError(error.errno or 0, f"{where}: {error.strerror or 'no answer in time'}")
+            reason = os.strerror(error.errno) if error.errno else "no answer in time"
+            failure = OSError(error.errno or errno.ETIMEDOUT, f"{where}: {reason}")
         except BaseException:
             sock.close()
             raise
