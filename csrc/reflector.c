@@ -1,9 +1,8 @@
 /* reflector.c: the Session-Reflector (RFC 5357 section 4.2): the loop that answers, and its
  * control. The lock covers memory, never a receive, a reflection or a send; epoll_ctl and close are
- * under it, so that a local port is either in the pool or free.  Sockets are closed by the loop's
- * thread alone. received == reflected + the sum of drops, whenever one looks. */
-#include "io_mmsg.h"
-#include "pool.h"
+ * under it, so that a local port is either in the pool or free.  The loop's thread alone closes
+ * sockets. received == reflected + the sum of drops, whenever one looks. */
+#include "batch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,31 +20,6 @@
 #define MOST_SESSIONS 65536
 #define SENT_TTL      255 /* RFC 5357 section 4.2.1 */
 
-/* What T2 and T3 may be off by beside the clock: the kernel's stamps are right within microseconds,
- * each reply of a chunk leaves about two later than the one before it, and a T2 that this program
- * read waited for the loop to come by. */
-#define STAMP_ERROR_NS    5000u
-#define POSITION_ERROR_NS 2000u
-#define WAKE_UP_ERROR_NS  1000000u
-
-/* The reflector's own Sequence Number of a session; of another generation it counts as 0. */
-struct numbering {
-    uint32_t generation;
-    uint32_t next;
-};
-
-/* What is known of one received packet, and what becomes of it. */
-struct verdict {
-    uint64_t receive_ns; /* T2 */
-    struct tw_rx rx;
-    uint32_t session; /* row; NONE = of no session */
-    uint32_t generation;
-    uint8_t drop; /* enum tw_drop; 0 = reflected */
-    uint8_t source;
-    uint8_t refused_stamp;
-    uint8_t tos; /* of the reply */
-};
-
 struct ready {
     int fd;
     uint32_t socket; /* row */
@@ -61,14 +35,7 @@ struct tw_reflector {
     int stamping;
     atomic_int stopping;
 
-    /* The loop's alone. */
-    struct numbering *numberings; /* by row of the session */
-    struct verdict verdicts[TW_BATCH];
-    uint8_t answers[TW_BATCH]; /* which packet of rx the reply i of tx answers */
-    uint16_t error_estimates[TW_SOURCE_COUNT];
-    uint64_t estimated_ns; /* when that was; CLOCK_MONOTONIC, 0 = never */
-    struct tw_io rx;
-    struct tw_io tx;
+    struct tw_batch batch; /* the loop's alone */
 };
 
 /* ---- open, close, stop */
@@ -93,11 +60,8 @@ static int open_memory(struct tw_reflector *reflector)
     int result = tw_pool_open(&reflector->pool, size, reflector->config.hash_seed);
 
     if (result == 0)
-        result = tw_io_open(&reflector->rx);
-    if (result == 0)
-        result = tw_io_open(&reflector->tx);
-    reflector->numberings = calloc(size, sizeof *reflector->numberings);
-    return result == 0 && reflector->numberings == NULL ? -ENOMEM : result;
+        result = tw_batch_open(&reflector->batch, size, reflector->config.tx_batch);
+    return result;
 }
 
 int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflector **reflector)
@@ -139,9 +103,7 @@ void tw_reflector_close(struct tw_reflector *reflector)
     close_descriptor(reflector->stamping);
     close_descriptor(reflector->wake);
     close_descriptor(reflector->epoll);
-    tw_io_close(&reflector->tx);
-    tw_io_close(&reflector->rx);
-    free(reflector->numberings);
+    tw_batch_close(&reflector->batch);
     tw_pool_close(&reflector->pool);
     pthread_mutex_destroy(&reflector->lock);
     free(reflector);
@@ -317,199 +279,21 @@ void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stat
 
 /* ---- the loop: one thread */
 
-static void estimate_errors(struct tw_reflector *reflector, uint64_t now_ns)
-{
-    const uint64_t least_ns = STAMP_ERROR_NS + POSITION_ERROR_NS * reflector->config.tx_batch;
-
-    if (reflector->estimated_ns != 0 && now_ns - reflector->estimated_ns < TW_NS_PER_S)
-        return;
-    reflector->estimated_ns = now_ns;
-    reflector->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(least_ns);
-    reflector->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS);
-}
-
-/* When each packet came and by which clock (T2). */
-static void date(struct tw_reflector *reflector, int count)
-{
-    const uint64_t now_ns = tw_clock_unix_ns();
-
-    for (int i = 0; i < count; i++) {
-        struct verdict *verdict = &reflector->verdicts[i];
-        struct msghdr *message = &reflector->rx.headers[i].msg_hdr;
-        int believed;
-
-        *verdict = (struct verdict){.session = NONE};
-        tw_socket_read_control(message, &verdict->rx);
-        believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
-        verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
-        verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
-        verdict->receive_ns = believed ? verdict->rx.kernel_ns : now_ns;
-        if (message->msg_flags & MSG_TRUNC)
-            verdict->drop = TW_DROP_LONG;
-    }
-}
-
-static uint8_t refusal(const struct tw_pool_session *session, uint64_t now_ns)
-{
-    if (!session->started)
-        return TW_DROP_NOT_STARTED;
-    return now_ns > session->deadline_ns ? TW_DROP_STOPPED : 0;
-}
-
-/* Whose session each packet is of.  Under the lock. */
-static void assign(struct tw_reflector *reflector, uint32_t socket, int count, uint64_t now_ns)
-{
-    struct tw_pool *pool = &reflector->pool;
-
-    for (int i = 0; i < count; i++) {
-        struct verdict *verdict = &reflector->verdicts[i];
-        const struct tw_pool_session *session;
-        struct tw_endpoint peer;
-        uint8_t refused;
-
-        if (tw_socket_endpoint(&reflector->rx.names[i], &peer) == 0)
-            verdict->session = tw_pool_find_session(pool, socket, &peer);
-        if (verdict->session == NONE) {
-            verdict->drop = TW_DROP_NO_SESSION;
-            continue;
-        }
-        session = &pool->sessions[verdict->session];
-        verdict->generation = session->generation;
-        verdict->tos = session->tos;
-        refused = refusal(session, now_ns);
-        if (refused)
-            verdict->drop = refused;
-    }
-}
-
-static uint32_t *next_number(struct tw_reflector *reflector, const struct verdict *verdict)
-{
-    struct numbering *numbering = &reflector->numberings[verdict->session];
-
-    if (numbering->generation != verdict->generation)
-        *numbering = (struct numbering){.generation = verdict->generation};
-    return &numbering->next;
-}
-
-/* Lays the replies into tx; how many. */
-static int build(struct tw_reflector *reflector, int count)
-{
-    struct tw_io *rx = &reflector->rx;
-    struct tw_io *tx = &reflector->tx;
-    int replies = 0;
-
-    for (int i = 0; i < count; i++) {
-        struct verdict *verdict = &reflector->verdicts[i];
-        uint32_t *number;
-        struct tw_arrival arrival;
-        int length;
-
-        if (verdict->drop)
-            continue;
-        number = next_number(reflector, verdict);
-        arrival = (struct tw_arrival){
-            .receive_timestamp = tw_clock_ntp(verdict->receive_ns),
-            .sequence_number = *number,
-            .error_estimate = reflector->error_estimates[verdict->source],
-            .sender_ttl = verdict->rx.ttl,
-        };
-        length = tw_reflect(rx->vectors[i].iov_base, rx->headers[i].msg_len, &arrival,
-                            tx->vectors[replies].iov_base);
-        if (length < 0) {
-            verdict->drop = (uint8_t)-length;
-            continue;
-        }
-        (*number)++;
-        tx->vectors[replies].iov_len = (size_t)length;
-        tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos);
-        reflector->answers[replies++] = (uint8_t)i;
-    }
-    return replies;
-}
-
-/* Sends in chunks; one reading of the clock is the T3 of a chunk.  A packet that the kernel refuses
- * is counted, and the rest goes on. */
-static void transmit(struct tw_reflector *reflector, int fd, int replies)
-{
-    struct tw_io *tx = &reflector->tx;
-    int at = 0;
-
-    while (at < replies) {
-        const int left = replies - at;
-        const int batch = (int)reflector->config.tx_batch;
-        const int chunk = left < batch ? left : batch;
-        const uint64_t timestamp = tw_clock_ntp(tw_clock_unix_ns());
-        int sent;
-
-        for (int i = at; i < at + chunk; i++)
-            tw_reflect_stamp(tx->vectors[i].iov_base, timestamp);
-        sent = tw_io_send(tx, fd, at, chunk);
-        if (sent > 0) {
-            at += sent;
-            continue;
-        }
-        if (sent == -EINTR)
-            continue;
-        reflector->verdicts[reflector->answers[at]].drop =
-            sent == -EAGAIN || sent == -ENOBUFS ? TW_DROP_SEND_BUFFER : TW_DROP_SEND_REFUSED;
-        at++;
-    }
-}
-
-static void count_in_session(struct tw_pool_session *session, const struct verdict *verdict,
-                             uint64_t now_ns)
-{
-    if (!session->used || session->generation != verdict->generation)
-        return; /* removed meanwhile */
-    session->stats.received++;
-    if (verdict->drop)
-        session->stats.dropped++;
-    else
-        session->stats.reflected++;
-    if (!verdict->drop || verdict->drop == TW_DROP_SEND_BUFFER ||
-        verdict->drop == TW_DROP_SEND_REFUSED)
-        session->stats.last_packet_ns = now_ns; /* a good packet, whatever became of the reply */
-}
-
-/* Under the lock; all at once, so that the sums hold in every snapshot. */
-static void post(struct tw_reflector *reflector, int count, uint64_t now_ns)
-{
-    struct tw_reflector_stats *stats = &reflector->stats;
-
-    for (int i = 0; i < count; i++) {
-        const struct verdict *verdict = &reflector->verdicts[i];
-
-        stats->received++;
-        if (verdict->drop)
-            stats->drops[verdict->drop]++;
-        else
-            stats->reflected++;
-        stats->receive_sources[verdict->source]++;
-        stats->refused_stamps += verdict->refused_stamp;
-        stats->truncated_control += verdict->rx.truncated;
-        if (verdict->session != NONE)
-            count_in_session(&reflector->pool.sessions[verdict->session], verdict, now_ns);
-    }
-}
-
 /* One batch of one socket; how many packets. */
 static int serve(struct tw_reflector *reflector, const struct ready *ready)
 {
-    const int count = tw_io_receive(&reflector->rx, ready->fd);
-    uint64_t now_ns;
+    struct tw_batch *batch = &reflector->batch;
+    const int count = tw_batch_receive(batch, ready->fd);
 
     if (count <= 0)
         return 0; /* EAGAIN: a bad checksum woke us; whatever else it is, the next turn asks again
                    */
-    date(reflector, count);
-    now_ns = tw_clock_monotonic_ns();
-    estimate_errors(reflector, now_ns);
     pthread_mutex_lock(&reflector->lock);
-    assign(reflector, ready->socket, count, now_ns);
+    tw_batch_assign(batch, &reflector->pool, ready->socket);
     pthread_mutex_unlock(&reflector->lock);
-    transmit(reflector, ready->fd, build(reflector, count));
+    tw_batch_answer(batch, ready->fd);
     pthread_mutex_lock(&reflector->lock);
-    post(reflector, count, now_ns);
+    tw_batch_post(batch, &reflector->pool, &reflector->stats);
     pthread_mutex_unlock(&reflector->lock);
     return count;
 }

@@ -4,7 +4,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from reflector_bench import Bench
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("twamp", deadline=None)
+settings.load_profile("twamp")
 
 WITHOUT_ROOT = "NOT TESTED: needs root, for network namespaces"
 _skipped = pytest.StashKey[int]()

@@ -1,0 +1,217 @@
+/* batch.c: packets in, replies out (RFC 5357 section 4.2); every packet ends as reflected or as one
+ * named drop.  Nothing is allocated, and no lock is known here. */
+#include "batch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* What T2 and T3 may be off by beside the clock: the kernel's stamps are right within microseconds,
+ * each reply of a chunk leaves about two later than the one before it, and a T2 that this program
+ * read waited for the loop to come by. */
+#define STAMP_ERROR_NS    5000u
+#define POSITION_ERROR_NS 2000u
+#define WAKE_UP_ERROR_NS  1000000u
+
+int tw_batch_open(struct tw_batch *batch, uint32_t sessions, uint32_t chunk)
+{
+    int result = tw_io_open(&batch->rx);
+
+    if (result == 0)
+        result = tw_io_open(&batch->tx);
+    batch->chunk = (int)chunk;
+    batch->numberings = calloc(sessions, sizeof *batch->numberings);
+    return result == 0 && batch->numberings == NULL ? -ENOMEM : result;
+}
+
+void tw_batch_close(struct tw_batch *batch)
+{
+    free(batch->numberings);
+    tw_io_close(&batch->tx);
+    tw_io_close(&batch->rx);
+}
+
+static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
+{
+    const uint64_t least_ns = STAMP_ERROR_NS + POSITION_ERROR_NS * (uint64_t)batch->chunk;
+
+    if (batch->estimated_ns != 0 && now_ns - batch->estimated_ns < TW_NS_PER_S)
+        return;
+    batch->estimated_ns = now_ns;
+    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(least_ns);
+    batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS);
+}
+
+/* When each packet came and by which clock (T2). */
+static void date(struct tw_batch *batch)
+{
+    const uint64_t now_ns = tw_clock_unix_ns();
+
+    for (int i = 0; i < batch->count; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[i];
+        struct msghdr *message = &batch->rx.headers[i].msg_hdr;
+        int believed;
+
+        *verdict = (struct tw_verdict){.session = TW_POOL_NONE};
+        tw_socket_read_control(message, &verdict->rx);
+        believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
+        verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
+        verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
+        verdict->receive_ns = believed ? verdict->rx.kernel_ns : now_ns;
+        if (message->msg_flags & MSG_TRUNC)
+            verdict->drop = TW_DROP_LONG;
+    }
+}
+
+int tw_batch_receive(struct tw_batch *batch, int fd)
+{
+    batch->count = tw_io_receive(&batch->rx, fd);
+    if (batch->count <= 0)
+        return batch->count;
+    date(batch);
+    batch->now_ns = tw_clock_monotonic_ns();
+    estimate_errors(batch, batch->now_ns);
+    return batch->count;
+}
+
+static uint8_t refusal(const struct tw_pool_session *session, uint64_t now_ns)
+{
+    if (!session->started)
+        return TW_DROP_NOT_STARTED;
+    return now_ns > session->deadline_ns ? TW_DROP_STOPPED : 0;
+}
+
+void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_t socket)
+{
+    for (int i = 0; i < batch->count; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[i];
+        const struct tw_pool_session *session;
+        struct tw_endpoint peer;
+        uint8_t refused;
+
+        if (tw_socket_endpoint(&batch->rx.names[i], &peer) == 0)
+            verdict->session = tw_pool_find_session(pool, socket, &peer);
+        if (verdict->session == TW_POOL_NONE) {
+            verdict->drop = TW_DROP_NO_SESSION;
+            continue;
+        }
+        session = &pool->sessions[verdict->session];
+        verdict->generation = session->generation;
+        verdict->tos = session->tos;
+        refused = refusal(session, batch->now_ns);
+        if (refused)
+            verdict->drop = refused;
+    }
+}
+
+static uint32_t *next_number(struct tw_batch *batch, const struct tw_verdict *verdict)
+{
+    struct tw_numbering *numbering = &batch->numberings[verdict->session];
+
+    if (numbering->generation != verdict->generation)
+        *numbering = (struct tw_numbering){.generation = verdict->generation};
+    return &numbering->next;
+}
+
+/* Lays the replies into tx; how many. */
+static int build(struct tw_batch *batch)
+{
+    struct tw_io *rx = &batch->rx;
+    struct tw_io *tx = &batch->tx;
+    int replies = 0;
+
+    for (int i = 0; i < batch->count; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[i];
+        uint32_t *number;
+        struct tw_arrival arrival;
+        int length;
+
+        if (verdict->drop)
+            continue;
+        number = next_number(batch, verdict);
+        arrival = (struct tw_arrival){
+            .receive_timestamp = tw_clock_ntp(verdict->receive_ns),
+            .sequence_number = *number,
+            .error_estimate = batch->error_estimates[verdict->source],
+            .sender_ttl = verdict->rx.ttl,
+        };
+        length = tw_reflect(rx->vectors[i].iov_base, rx->headers[i].msg_len, &arrival,
+                            tx->vectors[replies].iov_base);
+        if (length < 0) {
+            verdict->drop = (uint8_t)-length;
+            continue;
+        }
+        (*number)++;
+        tx->vectors[replies].iov_len = (size_t)length;
+        tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos);
+        batch->answered[replies++] = (uint8_t)i;
+    }
+    return replies;
+}
+
+/* Sends in chunks; one reading of the clock is the T3 of a chunk.  A packet that the kernel refuses
+ * is counted, and the rest goes on. */
+static void transmit(struct tw_batch *batch, int fd, int replies)
+{
+    struct tw_io *tx = &batch->tx;
+    int at = 0;
+
+    while (at < replies) {
+        const int left = replies - at;
+        const int chunk = left < batch->chunk ? left : batch->chunk;
+        const uint64_t timestamp = tw_clock_ntp(tw_clock_unix_ns());
+        int sent;
+
+        for (int i = at; i < at + chunk; i++)
+            tw_reflect_stamp(tx->vectors[i].iov_base, timestamp);
+        sent = tw_io_send(tx, fd, at, chunk);
+        if (sent > 0) {
+            at += sent;
+            continue;
+        }
+        if (sent == -EINTR)
+            continue;
+        batch->verdicts[batch->answered[at]].drop =
+            sent == -EAGAIN || sent == -ENOBUFS ? TW_DROP_SEND_BUFFER : TW_DROP_SEND_REFUSED;
+        at++;
+    }
+}
+
+void tw_batch_answer(struct tw_batch *batch, int fd)
+{
+    transmit(batch, fd, build(batch));
+}
+
+static void count_in_session(struct tw_pool_session *session, const struct tw_verdict *verdict,
+                             uint64_t now_ns)
+{
+    if (!session->used || session->generation != verdict->generation)
+        return; /* removed meanwhile */
+    session->stats.received++;
+    if (verdict->drop)
+        session->stats.dropped++;
+    else
+        session->stats.reflected++;
+    if (!verdict->drop || verdict->drop == TW_DROP_SEND_BUFFER ||
+        verdict->drop == TW_DROP_SEND_REFUSED)
+        session->stats.last_packet_ns = now_ns; /* a good packet, whatever became of the reply */
+}
+
+/* All at once, so that the sums hold in every snapshot. */
+void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
+                   struct tw_reflector_stats *stats)
+{
+    for (int i = 0; i < batch->count; i++) {
+        const struct tw_verdict *verdict = &batch->verdicts[i];
+
+        stats->received++;
+        if (verdict->drop)
+            stats->drops[verdict->drop]++;
+        else
+            stats->reflected++;
+        stats->receive_sources[verdict->source]++;
+        stats->refused_stamps += verdict->refused_stamp;
+        stats->truncated_control += verdict->rx.truncated;
+        if (verdict->session != TW_POOL_NONE)
+            count_in_session(&pool->sessions[verdict->session], verdict, batch->now_ns);
+    }
+}

@@ -1,0 +1,45 @@
+/* batch.h: what becomes of the packets that one recvmmsg brought: receive, assign, answer, post.
+ * Assign and post touch what is shared, under the caller's lock; receive and answer do not. */
+#pragma once
+#include "io_mmsg.h"
+#include "pool.h"
+
+/* The reflector's own Sequence Number of a session; of another generation it counts as 0. */
+struct tw_numbering {
+    uint32_t generation;
+    uint32_t next;
+};
+
+/* What is known of one received packet, and what becomes of it. */
+struct tw_verdict {
+    uint64_t receive_ns; /* T2 */
+    struct tw_rx rx;
+    uint32_t session; /* row; TW_POOL_NONE = of no session */
+    uint32_t generation;
+    uint8_t drop; /* enum tw_drop; 0 = reflected */
+    uint8_t source;
+    uint8_t refused_stamp;
+    uint8_t tos; /* of the reply */
+};
+
+struct tw_batch {
+    struct tw_numbering *numberings; /* by row of the session */
+    struct tw_verdict verdicts[TW_BATCH];
+    uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
+    uint16_t error_estimates[TW_SOURCE_COUNT];
+    uint64_t estimated_ns; /* when that was; CLOCK_MONOTONIC, 0 = never */
+    uint64_t now_ns;       /* when the batch was received; CLOCK_MONOTONIC */
+    int count;
+    int chunk; /* replies under one T3 */
+    struct tw_io rx;
+    struct tw_io tx;
+};
+
+/* Whether it opens or not, it is to be closed. */
+int tw_batch_open(struct tw_batch *batch, uint32_t sessions, uint32_t chunk);
+void tw_batch_close(struct tw_batch *batch);
+int tw_batch_receive(struct tw_batch *batch, int fd); /* how many packets, or -errno */
+void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_t socket);
+void tw_batch_answer(struct tw_batch *batch, int fd);
+void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
+                   struct tw_reflector_stats *stats);
