@@ -1,5 +1,6 @@
 """Sessions and the sockets that they share, as ``csrc/pool.c`` keeps them for the Session-Reflector."""
 
+import asyncio
 import errno
 import random
 import socket
@@ -7,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from reflector_bench import TIMEOUT_MS, Bench, bound, endpoint, os_error, request
+from reflector_bench import Bench, bound, endpoint, os_error, request
 
 from twamp._native import lib
 from twamp.endpoint import Endpoint
@@ -112,9 +113,25 @@ def test_many_sockets_die_at_once() -> None:
             bench.reflector.remove(session)
         turns = 0
         while bench.reflector.stats().sockets:
-            bench.reflector.step(TIMEOUT_MS)  # it wakes itself for the rest
+            bench.reflector.step(-1)  # it wakes itself for the rest, or this lasts for ever
             turns += 1
         assert 1 < turns <= 5
+
+
+def test_removing_the_last_session_wakes_the_loop() -> None:
+    """The port is free soon after, though no packet comes."""
+
+    async def remove_and_wait() -> None:
+        async with SessionReflector() as reflector:
+            with bound("127.0.0.1") as client, bound("127.0.0.1") as port:
+                config = SessionConfig(local=endpoint(port), peer=endpoint(client))
+                session = reflector.add(config, port)
+            reflector.remove(session)
+            while reflector.stats().sockets:
+                await asyncio.sleep(0.001)
+            require_free(config.local)
+
+    asyncio.run(asyncio.wait_for(remove_and_wait(), 30))
 
 
 def test_maximum_sessions_is_a_limit_that_frees_up() -> None:

@@ -161,6 +161,22 @@ def test_replies_carry_ttl_255_and_the_dscp_of_their_session(bench: Bench) -> No
             assert received_tos_and_ttl(client) == (dscp << 2, 255)
 
 
+def test_one_reflector_answers_both_ip_versions_in_turn() -> None:
+    with (bench := Bench("127.0.0.1")).stack:
+        client, _ = bench.session(dscp=46)
+        port6, client6 = bench.client("::1"), bench.client("::1")
+        local6 = endpoint(port6)
+        config = SessionConfig(local=local6, peer=endpoint(client6), dscp=46)
+        bench.reflector.start(bench.reflector.add(config, port6))
+        for number in range(3):
+            bench.exchange(client, request(number))
+            client6.sendto(request(number), local6.sockaddr)
+            bench.turn(1)
+            reply, source = client6.recvfrom(2048)
+            assert ReflectorPacket.parse(reply).sender_sequence_number == number
+            assert source == local6.sockaddr
+
+
 def test_a_socket_that_came_with_a_dscp_does_not_lend_it_to_sessions() -> None:
     with (bench := Bench("127.0.0.1")).stack:
         bench.port.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
