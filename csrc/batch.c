@@ -82,6 +82,7 @@ static uint8_t refusal(const struct tw_pool_session *session, uint64_t now_ns)
 
 void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_t socket)
 {
+    batch->socket = socket;
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
         const struct tw_pool_session *session;
@@ -196,6 +197,19 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
         session->stats.last_packet_ns = now_ns; /* a good packet, whatever became of the reply */
 }
 
+/* The kernel counts from the socket's birth, and a packet carries the count of when it was queued.
+ */
+static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
+                            struct tw_reflector_stats *stats)
+{
+    const int32_t more = (int32_t)(overflows - socket->overflows);
+
+    if (overflows == 0 || more <= 0)
+        return;
+    socket->overflows = overflows;
+    stats->overflows += (uint32_t)more;
+}
+
 /* All at once, so that the sums hold in every snapshot. */
 void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
                    struct tw_reflector_stats *stats)
@@ -211,6 +225,7 @@ void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
         stats->receive_sources[verdict->source]++;
         stats->refused_stamps += verdict->refused_stamp;
         stats->truncated_control += verdict->rx.truncated;
+        count_overflows(&pool->sockets[batch->socket], verdict->rx.overflows, stats);
         if (verdict->session != TW_POOL_NONE)
             count_in_session(&pool->sessions[verdict->session], verdict, batch->now_ns);
     }

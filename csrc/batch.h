@@ -29,6 +29,7 @@ struct tw_batch {
     uint16_t error_estimates[TW_SOURCE_COUNT];
     uint64_t estimated_ns; /* when that was; CLOCK_MONOTONIC, 0 = never */
     uint64_t now_ns;       /* when the batch was received; CLOCK_MONOTONIC */
+    uint32_t socket;       /* row */
     int count;
     int chunk; /* replies under one T3 */
     struct tw_io rx;

@@ -25,8 +25,9 @@ int tw_clock_believes(uint64_t stamp_ns, uint64_t now_ns);
 socklen_t tw_socket_address(const struct tw_endpoint *endpoint, union tw_sockaddr *address);
 int tw_socket_endpoint(const union tw_sockaddr *address, struct tw_endpoint *endpoint);
 int tw_socket_prepare(int fd, int ip_version, uint32_t receive_buffer, uint8_t ttl);
-int tw_socket_stamp_receive(int fd); /* software receive stamps */
-int tw_socket_stamp_both(int fd);    /* and transmit stamps, numbered from 0, on the error queue */
+uint32_t tw_socket_overflows(int fd); /* datagrams lost so far for want of receive buffer */
+int tw_socket_stamp_receive(int fd);  /* software receive stamps */
+int tw_socket_stamp_both(int fd);     /* and transmit stamps, numbered from 0, on the error queue */
 int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp);
 void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx);
 /* Writes an IP_TOS or IPV6_TCLASS message into control (TW_CONTROL_OCTETS); returns its length. */

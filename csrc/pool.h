@@ -19,10 +19,11 @@ struct tw_pool_session {
 struct tw_pool_socket {
     struct tw_index_key key; /* the local endpoint */
     uint32_t generation;
-    uint32_t sessions; /* 0 = dying: a new session revives it, or it is buried */
-    uint32_t next;     /* free or dying row */
-    int fd;            /* -1 = the row is free */
-    uint8_t listed;    /* among the dying */
+    uint32_t sessions;  /* 0 = dying: a new session revives it, or it is buried */
+    uint32_t next;      /* free or dying row */
+    uint32_t overflows; /* of its receive buffer, as last seen */
+    int fd;             /* -1 = the row is free */
+    uint8_t listed;     /* among the dying */
 };
 
 struct tw_pool {

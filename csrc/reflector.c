@@ -172,7 +172,7 @@ static int duplicate(const struct tw_reflector *reflector, const struct tw_endpo
 
 /* Takes *fd over, and sets it to -1, when the pool has no socket there yet. */
 static int64_t add_session(struct tw_reflector *reflector, const struct tw_session_config *config,
-                           int *fd)
+                           int *fd, uint32_t overflows)
 {
     struct tw_pool *pool = &reflector->pool;
     struct epoll_event event = {.events = EPOLLIN};
@@ -187,6 +187,7 @@ static int64_t add_session(struct tw_reflector *reflector, const struct tw_sessi
         if (socket == NONE)
             return -ENOSPC;
         *fd = -1;
+        pool->sockets[socket].overflows = overflows; /* those are not ours */
         event.data.u64 = tw_pool_socket_id(pool, socket);
         if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0)
             return -errno; /* it has no session: the loop buries it */
@@ -198,6 +199,7 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
                          int fd)
 {
     int64_t result = check_session(config);
+    uint32_t overflows = 0;
     int own = -1;
 
     if (result < 0)
@@ -206,9 +208,10 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
         own = duplicate(reflector, &config->local, fd);
         if (own < 0)
             return own;
+        overflows = tw_socket_overflows(own);
     }
     pthread_mutex_lock(&reflector->lock);
-    result = add_session(reflector, config, &own);
+    result = add_session(reflector, config, &own, overflows);
     pthread_mutex_unlock(&reflector->lock);
     close_descriptor(own); /* there was a socket already, or an error: nobody saw this one */
     if (result < 0)

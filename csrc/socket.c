@@ -8,8 +8,12 @@
 #include <unistd.h>
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
+#include <linux/sock_diag.h>
 
-/* Since Linux 5.1; older headers lack them. */
+/* Since Linux 4.12 and 5.1; older headers lack them. */
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
 #ifndef SO_TIMESTAMPING_OLD
 #define SO_TIMESTAMPING_OLD 37
 #endif
@@ -113,11 +117,21 @@ int tw_socket_prepare(int fd, int ip_version, uint32_t receive_buffer, uint8_t t
         set_option(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
         set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
     }
+    set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
     if (receive_buffer > INT32_MAX / 2)
         receive_buffer = INT32_MAX / 2; /* the kernel doubles it */
     if (receive_buffer != 0 && set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, (int)receive_buffer) < 0)
         set_option(fd, SOL_SOCKET, SO_RCVBUF, (int)receive_buffer);
     return 0;
+}
+
+uint32_t tw_socket_overflows(int fd)
+{
+    uint32_t memory[SK_MEMINFO_VARS] = {0};
+    socklen_t length = sizeof memory;
+
+    (void)!getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length); /* unknown: none */
+    return memory[SK_MEMINFO_DROPS];
 }
 
 static int set_stamping(int fd, int flags)
@@ -229,6 +243,8 @@ void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
         } else if (is_kind(&header, IPPROTO_IPV6, IPV6_TCLASS, sizeof value)) {
             memcpy(&value, octets, sizeof value);
             rx->tos = (uint8_t)value;
+        } else if (is_kind(&header, SOL_SOCKET, SO_RXQ_OVFL, sizeof rx->overflows)) {
+            memcpy(&rx->overflows, octets, sizeof rx->overflows);
         }
     }
 }

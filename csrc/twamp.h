@@ -75,10 +75,11 @@ uint16_t tw_clock_error_estimate(uint64_t least_ns);
 /* What the control messages of a received datagram say. */
 struct tw_rx {
     uint64_t kernel_ns; /* software stamp, Unix ns; 0 = none */
+    uint32_t overflows; /* datagrams that the socket had lost when this one came; modulo 2^32 */
     uint8_t ttl;        /* 255 if absent */
     uint8_t tos;
     uint8_t truncated; /* MSG_CTRUNC */
-    uint8_t reserved[5];
+    uint8_t reserved;
 };
 
 /* Reads any octets at any alignment; what is not exactly a message that we know is passed over. */
@@ -121,6 +122,8 @@ struct tw_reflector_stats {
     uint64_t receive_sources[TW_SOURCE_COUNT]; /* T2 of reflected and dropped packets, by source */
     uint64_t refused_stamps;    /* kernel stamps that were zero or far from the clock */
     uint64_t truncated_control; /* MSG_CTRUNC: some control message did not fit */
+    uint64_t
+        overflows; /* never received: lost in full receive buffers; seen with the next packet */
     uint32_t sessions;
     uint32_t sockets;
 };

@@ -84,7 +84,7 @@ def test_error_estimate_of_the_system_clock(least_ns: int) -> None:
 SOL_SOCKET = socket.SOL_SOCKET
 IP = socket.IPPROTO_IP
 IPV6 = socket.IPPROTO_IPV6
-TIMESTAMPING_OLD, TIMESTAMPING_NEW = 37, 65
+TIMESTAMPING_OLD, TIMESTAMPING_NEW, RXQ_OVFL = 37, 65, 40
 IP_TTL, IP_TOS, IP_RECVERR = 2, 1, 11
 IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_RECVERR = 52, 67, 25
 WORD = struct.calcsize("@N")
@@ -110,16 +110,16 @@ def integer(value: int) -> bytes:
     return struct.pack("@i", value)
 
 
-def parse(octets: bytes, offset: int = 0) -> tuple[int, int, int]:
-    """(kernel_ns, ttl, tos); the octets stand at ``offset`` in an aligned buffer of that very size."""
+def parse(octets: bytes, offset: int = 0) -> tuple[int, int, int, int]:
+    """(kernel_ns, ttl, tos, overflows).  The octets stand at ``offset`` in an aligned buffer of that very size."""
     buffer = ffi.new("uint8_t[]", offset + len(octets))
     ffi.buffer(buffer)[offset:] = octets
     rx = ffi.new("struct tw_rx *")
     lib.tw_socket_parse(buffer + offset, len(octets), rx)
-    return rx.kernel_ns, rx.ttl, rx.tos
+    return rx.kernel_ns, rx.ttl, rx.tos, rx.overflows
 
 
-NOTHING = (0, 255, 0)
+NOTHING = (0, 255, 0, 0)
 
 
 @pytest.mark.parametrize("offset", range(9))
@@ -129,7 +129,7 @@ def test_control_messages_are_read_at_any_alignment(offset: int) -> None:
         + control(IP, IP_TTL, integer(63))
         + control(IP, IP_TOS, b"\xb8")
     )
-    assert parse(octets, offset) == (1_700_000_000_123_456_789, 63, 0xB8)
+    assert parse(octets, offset) == (1_700_000_000_123_456_789, 63, 0xB8, 0)
 
 
 def test_control_messages_of_ipv6_and_the_old_stamps() -> None:
@@ -138,7 +138,7 @@ def test_control_messages_of_ipv6_and_the_old_stamps() -> None:
         + control(IPV6, IPV6_HOPLIMIT, integer(1))
         + control(SOL_SOCKET, TIMESTAMPING_OLD, stamps_old(5, 6))
     )
-    assert parse(octets) == (5 * NS + 6, 1, 0xB8)
+    assert parse(octets) == (5 * NS + 6, 1, 0xB8, 0)
 
 
 def test_no_control_message_means_ttl_255_and_no_stamp() -> None:
@@ -152,6 +152,7 @@ WELL_FORMED = {
     "TOS": (IP, IP_TOS, b"\x07"),
     "hop limit": (IPV6, IPV6_HOPLIMIT, integer(7)),
     "traffic class": (IPV6, IPV6_TCLASS, integer(7)),
+    "overflows": (SOL_SOCKET, RXQ_OVFL, integer(7)),
 }
 
 
@@ -168,7 +169,7 @@ def test_a_control_message_of_another_level_type_or_length_is_passed_over(name: 
         control(level, kind, b""),
     ):
         assert parse(wrong) == NOTHING
-        assert parse(wrong + behind) == (0, 9, 0)  # and the next one is still found
+        assert parse(wrong + behind) == (0, 9, 0, 0)  # and the next one is still found
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_a_stamp_that_is_no_time_is_none(kind: int, layout: Any, stamp: tuple[in
 @pytest.mark.parametrize("length", [0, 1, HEADER - 1, HEADER + 5, 1 << 31, (1 << 64) - 1])
 def test_a_length_beyond_the_buffer_or_below_the_header_ends_the_reading(length: int) -> None:
     first = control(IP, IP_TTL, integer(9))
-    assert parse(first + control(IP, IP_TOS, b"\x07", length=length)[: HEADER + 4]) == (0, 9, 0)
+    assert parse(first + control(IP, IP_TOS, b"\x07", length=length)[: HEADER + 4]) == (0, 9, 0, 0)
 
 
 def test_a_control_buffer_cut_anywhere_is_read_as_far_as_it_goes() -> None:
@@ -193,14 +194,14 @@ def test_a_control_buffer_cut_anywhere_is_read_as_far_as_it_goes() -> None:
     results = [parse(octets[:size]) for size in range(len(octets) + 1)]
     assert Counter(results) == {
         NOTHING: HEADER + 4,
-        (0, 9, 0): len(octets) - (HEADER + 4) - (WORD - 1),
-        (0, 9, 7): WORD,
+        (0, 9, 0, 0): len(octets) - (HEADER + 4) - (WORD - 1),
+        (0, 9, 7, 0): WORD,
     }
 
 
-def model(octets: bytes) -> tuple[int, int, int]:
+def model(octets: bytes) -> tuple[int, int, int, int]:
     """The same, to be read."""
-    kernel_ns, ttl, tos = NOTHING
+    kernel_ns, ttl, tos, overflows = NOTHING
     while len(octets) >= HEADER:
         length, level, kind = struct.unpack_from("@Nii", octets)
         if length < HEADER or length > len(octets):
@@ -217,8 +218,10 @@ def model(octets: bytes) -> tuple[int, int, int]:
                 tos = body[0]
             case (41, 67, 4):
                 tos = struct.unpack("@i", body)[0] & 0xFF
+            case (1, 40, 4):
+                overflows = struct.unpack("@I", body)[0]
         octets = octets[-(-length // WORD) * WORD :]
-    return kernel_ns, ttl, tos
+    return kernel_ns, ttl, tos, overflows
 
 
 @st.composite
@@ -234,6 +237,7 @@ def nearly_right(draw: st.DrawFn) -> bytes:
 
 
 def test_control_messages_are_read_as_the_model_reads_them() -> None:
+    names = ("stamp", "ttl", "tos", "overflows")
     hits = Counter[str]()
 
     @settings(max_examples=500)
@@ -241,11 +245,11 @@ def test_control_messages_are_read_as_the_model_reads_them() -> None:
     def agree(octets: bytes) -> None:
         expected = model(octets)
         assert parse(octets) == expected
-        for name, value, absent in zip(("stamp", "ttl", "tos"), expected, NOTHING, strict=True):
+        for name, value, absent in zip(names, expected, NOTHING, strict=True):
             hits[name] += value != absent
 
     agree()
-    assert all(hits[name] > 20 for name in ("stamp", "ttl", "tos")), hits
+    assert all(hits[name] > 20 for name in names), hits
 
 
 # ---- transmit stamps from the error queue
@@ -337,5 +341,5 @@ def test_the_clock_that_stamps_is_the_systems() -> None:
             octets = b"".join(control(*message) for message in messages)
             if octets:
                 break
-    stamp, _, _ = parse(octets)
+    stamp, *_ = parse(octets)
     assert before <= stamp <= time.time_ns()

@@ -1,6 +1,7 @@
 """The Session-Reflector: what it answers, what it drops under which name, and its thread."""
 
 import asyncio
+import contextlib
 import gc
 import random
 import socket
@@ -306,6 +307,48 @@ def test_a_full_send_buffer_is_a_drop(bench6: Bench) -> None:
     assert bench6.drops() == {"send_buffer": 1}
     stats = bench6.reflector.session_stats(session)
     assert (stats.received, stats.reflected, stats.dropped) == (3, 2, 1)
+
+
+def drain(client: socket.socket) -> int:
+    """Reads what is there; how many packets."""
+    client.setblocking(False)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while client.recv(2048):
+            count += 1
+    client.settimeout(TIMEOUT_MS / 1000)
+    return count
+
+
+def test_what_the_receive_buffer_had_no_room_for_is_reported() -> None:
+    """Packets that nobody could read.  What the socket had lost before it came here is not ours."""
+    with (bench := Bench("127.0.0.1", receive_buffer=4096)).stack:
+        client = bench.client()
+        bench.port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def flood_and_drain() -> int:
+            for number in range(200):
+                client.sendto(request(number), bench.local.sockaddr)
+            while bench.reflector.step(0):
+                pass
+            bench.exchange(client, request())  # brings the news of what was lost behind the last
+            return drain(client)
+
+        for _ in range(2):  # the second time the socket comes with the losses of the first
+            before = bench.reflector.stats().overflows
+            for number in range(200):
+                client.sendto(request(number), bench.local.sockaddr)
+            session = bench.add(client, started=False)
+            while bench.reflector.step(0):
+                pass
+            bench.reflector.start(session)
+            bench.exchange(client, request())
+            assert bench.reflector.stats().overflows == before
+            answered = flood_and_drain()
+            assert bench.reflector.stats().overflows - before == 200 - answered > 100
+            bench.reflector.remove(session)
+            bench.reflector.step(0)
+        bench.drops()
 
 
 def test_a_reply_that_the_kernel_refuses_is_a_drop(bench6: Bench) -> None:

@@ -63,6 +63,7 @@ class ReflectorStats:
     receive_sources: Mapping[str, int] = field(default_factory=dict)  # of T2, by enum tw_source
     refused_stamps: int = 0
     truncated_control: int = 0
+    overflows: int = 0  # never received: lost in full receive buffers; seen with the next packet
     sessions: int = 0
     sockets: int = 0
 
@@ -265,6 +266,7 @@ class SessionReflector:
             },
             refused_stamps=native.refused_stamps,
             truncated_control=native.truncated_control,
+            overflows=native.overflows,
             sessions=native.sessions,
             sockets=native.sockets,
         )
