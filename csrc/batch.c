@@ -197,8 +197,7 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
         session->stats.last_packet_ns = now_ns; /* a good packet, whatever became of the reply */
 }
 
-/* The kernel counts from the socket's birth, and a packet carries the count of when it was queued.
- */
+/* A packet carries the count since the socket's birth, as it was when the packet was queued. */
 static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
                             struct tw_reflector_stats *stats)
 {

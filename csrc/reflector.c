@@ -189,8 +189,12 @@ static int64_t add_session(struct tw_reflector *reflector, const struct tw_sessi
         *fd = -1;
         pool->sockets[socket].overflows = overflows; /* those are not ours */
         event.data.u64 = tw_pool_socket_id(pool, socket);
-        if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0)
-            return -errno; /* it has no session: the loop buries it */
+        if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0) {
+            const int error = errno;
+
+            *fd = tw_pool_bury(pool); /* the latest to die is this one; the loop never saw it */
+            return -error;
+        }
     }
     return tw_pool_add(pool, socket, config);
 }
@@ -214,8 +218,6 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
     result = add_session(reflector, config, &own, overflows);
     pthread_mutex_unlock(&reflector->lock);
     close_descriptor(own); /* there was a socket already, or an error: nobody saw this one */
-    if (result < 0)
-        wake_up(reflector); /* a socket may have been adopted in vain */
     return result;
 }
 
@@ -289,8 +291,7 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
     const int count = tw_batch_receive(batch, ready->fd);
 
     if (count <= 0)
-        return 0; /* EAGAIN: a bad checksum woke us; whatever else it is, the next turn asks again
-                   */
+        return 0; /* EAGAIN: a bad checksum woke us; whatever it is, the next turn asks again */
     pthread_mutex_lock(&reflector->lock);
     tw_batch_assign(batch, &reflector->pool, ready->socket);
     pthread_mutex_unlock(&reflector->lock);

@@ -111,7 +111,7 @@ def integer(value: int) -> bytes:
 
 
 def parse(octets: bytes, offset: int = 0) -> tuple[int, int, int, int]:
-    """(kernel_ns, ttl, tos, overflows).  The octets stand at ``offset`` in an aligned buffer of that very size."""
+    """(kernel_ns, ttl, tos, overflows) of octets that stand at ``offset`` in a buffer of that size."""
     buffer = ffi.new("uint8_t[]", offset + len(octets))
     ffi.buffer(buffer)[offset:] = octets
     rx = ffi.new("struct tw_rx *")
