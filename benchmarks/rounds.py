@@ -58,7 +58,7 @@ class Rounds:
 
 def interleave(benchmark: Any, sides: Mapping[str, Side], rounds: int = ROUNDS) -> Rounds:
     """All sides, ``rounds`` times and one more to warm up; once in all with --benchmark-disable."""
-    result = Rounds()
+    result = Rounds({side: {} for side in sides})
     turns = 0
 
     def turn() -> None:
@@ -87,9 +87,11 @@ def publish(
         ratio = rounds.figure(side, name) / rounds.figure(other, name)
         computed[f"{name}: {side} / {other}"] = ratio
         lines.append(f"  {ratio!s:>30}  = {name}: {side} / {other}")
-    for side, figures in rounds.figures.items():
-        for name in figures:
-            lines.append(f"    {rounds.figure(side, name)!s:>28}  {name}: {side}")
+    lines.extend(
+        f"    {rounds.figure(side, name)!s:>28}  {name}: {side}"
+        for side, figures in rounds.figures.items()
+        for name in figures
+    )
     if not benchmark.disabled:  # figures of one turn without a warm-up say nothing
         LINES.extend(lines)
     benchmark.extra_info["ratios"] = {key: value.record() for key, value in computed.items()}
