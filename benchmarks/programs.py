@@ -1,0 +1,86 @@
+"""Programs that are measured from outside: where they run, what CPU time they took, how they end."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED: the scheduler's sum over all threads, in ns
+
+
+def cores() -> tuple[set[int], set[int]]:
+    """Where the reflector runs and where its load does; the same where there is only one core."""
+    available = sorted(os.sched_getaffinity(0))
+    return {available[0]}, {available[-1]}
+
+
+def cpu_ns(pid: int) -> int:
+    """The CPU time that a process has taken."""
+    return time.clock_gettime_ns(~pid << 3 | CLOCK_OF_PROCESS)
+
+
+@contextlib.contextmanager
+def pinned(where: set[int]) -> Iterator[None]:
+    """Programs that are started inside run on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, where)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def program(
+    arguments: Sequence[str], where: set[int], **options: Any
+) -> Iterator["subprocess.Popen[str]"]:
+    """A program while ``with`` lasts; ended by its pid, and waited for."""
+    with pinned(where):
+        process = subprocess.Popen(arguments, text=True, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@dataclass(frozen=True)
+class Responder:
+    """A running ``twampd`` on 127.0.0.1: its process and the TCP port of its Server."""
+
+    pid: int
+    port: int
+
+
+@contextlib.contextmanager
+def responder(where: set[int], *options: str) -> Iterator[Responder]:
+    """``python -m twamp.reflector`` in a process of its own."""
+    arguments = [sys.executable, "-m", "twamp.reflector", "--listen-address", "127.0.0.1"]
+    arguments += ["--port", "0", *options]
+    with program(arguments, where, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"listening on \[127\.0\.0\.1\]:(\d+)", line)
+        if found is None:
+            raise RuntimeError(f"the responder did not begin: {line}{process.stderr.read()}")
+        yield Responder(process.pid, int(found[1]))
+
+
+def bound() -> socket.socket:
+    """A UDP socket of 127.0.0.1 on a port of the kernel's choice."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    return sock
