@@ -6,11 +6,13 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
+BEGIN_WITHIN = 20  # seconds
 CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED: the scheduler's sum over all threads, in ns
 
 
@@ -52,9 +54,8 @@ def program(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,26 @@ class Responder:
 
 @contextlib.contextmanager
 def responder(where: set[int], *options: str) -> Iterator[Responder]:
-    """``python -m twamp.reflector`` in a process of its own."""
+    """``python -m twamp.reflector`` in a process of its own; its log goes to a file, as in life."""
     arguments = [sys.executable, "-m", "twamp.reflector", "--listen-address", "127.0.0.1"]
     arguments += ["--port", "0", *options]
-    with program(arguments, where, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"listening on \[127\.0\.0\.1\]:(\d+)", line)
-        if found is None:
-            raise RuntimeError(f"the responder did not begin: {line}{process.stderr.read()}")
-        yield Responder(process.pid, int(found[1]))
+    with (
+        tempfile.NamedTemporaryFile("r") as log,
+        open(log.name, "w") as stderr,
+        program(arguments, where, stderr=stderr) as process,
+    ):
+        yield Responder(process.pid, _announced_port(process, log))
+
+
+def _announced_port(process: "subprocess.Popen[str]", log: IO[str]) -> int:
+    deadline = time.monotonic() + BEGIN_WITHIN
+    text = ""
+    while time.monotonic() < deadline and process.poll() is None:
+        text += log.read()
+        if found := re.search(r"listening on \[127\.0\.0\.1\]:(\d+)", text):
+            return int(found[1])
+        time.sleep(0.01)
+    raise RuntimeError(f"the responder did not begin: {text}{log.read()}")
 
 
 def bound() -> socket.socket:
