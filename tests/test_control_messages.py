@@ -206,6 +206,64 @@ def test_unknown_modes_are_kept_in_the_message_and_nowhere_else() -> None:
     assert len(Modes._value2member_map_) <= 1 << 10
 
 
+def test_numbers_are_those_of_the_registries() -> None:
+    assert [(accept.name, accept.value) for accept in Accept] == [
+        ("OK", 0),
+        ("FAILURE", 1),
+        ("INTERNAL_ERROR", 2),
+        ("NOT_SUPPORTED", 3),
+        ("PERMANENT_RESOURCE_LIMITATION", 4),
+        ("TEMPORARY_RESOURCE_LIMITATION", 5),
+        ("SA_NOT_FOUND", 6),
+    ]
+    assert [(command.name, command.value) for command in Command] == [
+        ("FORBIDDEN", 1),
+        ("START_SESSIONS", 2),
+        ("STOP_SESSIONS", 3),
+        ("FETCH_SESSION", 4),
+        ("REQUEST_TW_SESSION", 5),
+        ("EXPERIMENTATION", 6),
+        ("START_N_SESSIONS", 7),
+        ("START_N_ACK", 8),
+        ("STOP_N_SESSIONS", 9),
+        ("STOP_N_ACK", 10),
+        ("REQUEST_TW_MICRO_SESSIONS", 11),
+    ]
+    assert [(mode.name, mode.value) for mode in Modes] == [
+        ("UNAUTHENTICATED", 1),
+        ("AUTHENTICATED", 2),
+        ("ENCRYPTED", 4),
+        ("MIXED", 8),
+        ("INDIVIDUAL_SESSION_CONTROL", 16),
+        ("REFLECT_OCTETS", 32),
+        ("SYMMETRICAL_SIZE", 64),
+        ("IKEV2_DERIVED", 128),
+        ("DSCP_ECN_MONITORING", 256),
+        ("PTPV2_TIMESTAMP", 512),
+    ]
+    assert (cm.SECURITY_MODES, cm.FEATURE_MODES) == (15, 0x3F0)
+
+
+SPARSE = [
+    (cm.ServerGreeting(Modes(0), count=0), bytes(64)),
+    (cm.SetUpResponse(Modes(0)), bytes(164)),
+    (cm.ServerStart(Accept.OK), bytes(48)),
+    (
+        cm.RequestTWSession(ip_version=0, sender_port=0, receiver_port=0),
+        bytes([Command.REQUEST_TW_SESSION]) + bytes(111),
+    ),
+    (cm.AcceptSession(Accept.OK), bytes(48)),
+    (cm.StartSessions(), bytes([Command.START_SESSIONS]) + bytes(31)),
+    (cm.StartAck(Accept.OK), bytes(32)),
+    (cm.StopSessions(Accept.OK, 0), bytes([Command.STOP_SESSIONS]) + bytes(31)),
+]
+
+
+@pytest.mark.parametrize(("message", "octets"), SPARSE, ids=lambda value: type(value).__name__)
+def test_what_is_not_said_is_zero(message: Message, octets: bytes) -> None:
+    assert bytes(message) == octets
+
+
 def test_messages_do_not_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         cm.StartAck(Accept.OK).accept = Accept.FAILURE  # type: ignore[misc]
@@ -230,7 +288,13 @@ def test_a_type_p_descriptor_with_any_other_bit_is_no_dscp(descriptor: int) -> N
 def test_the_first_block_tells_the_length_of_a_command(message: Message) -> None:
     octets = bytes(message)
     if isinstance(message, cm.CommandMessage):
-        assert cm.command_length(octets[:16]) == len(octets)
+        assert cm.command_length(octets[:16]) == cm.command_length(octets) == len(octets)
+
+
+@pytest.mark.parametrize("number", [7, 8, 9, 10])
+def test_the_length_is_what_the_count_says_however_large(number: int) -> None:
+    first_block = bytes([number]) + b"\xff" * 15
+    assert cm.command_length(first_block) == 32 + 16 * (2**32 - 1)
 
 
 @pytest.mark.parametrize("number", [0, 1, 4, 6, 11, 12, 255])

@@ -15,6 +15,7 @@ from twamp.protocol.packets import (
     SecuredSenderPacket,
     SenderPacket,
 )
+from twamp.protocol.timestamps import ErrorEstimate
 
 ALL: list[type[Packet]] = [
     SenderPacket,
@@ -79,6 +80,38 @@ def test_captured_packets_encode_to_the_same_octets(conversation: dict[str, Any]
             plaintext = bytes.fromhex(record["plaintext"])
             octets = plaintext + octets[len(plaintext) :]
         assert bytes(kind.parse(octets)) == octets
+
+
+def test_an_hmac_that_is_not_given_is_zero() -> None:
+    assert bytes(SecuredSenderPacket(0, 0, 0)) == bytes(48)
+    assert bytes(SecuredReflectorPacket(0, 0, 0, 0, 0, 0, 0, 0)) == bytes(112)
+
+
+UNAUTHENTICATED_FEATURES = [
+    vector
+    for vector in VECTORS["test_packet_features"]
+    if vector["name"].startswith(("unauth", "TWAMP Light"))
+]
+
+
+@pytest.mark.parametrize("vector", UNAUTHENTICATED_FEATURES, ids=lambda vector: vector["name"])
+def test_features_leave_the_fields_where_they_are(vector: dict[str, Any]) -> None:
+    """Whatever a feature puts behind the header is padding to these layouts."""
+    request, reply = (bytes.fromhex(vector[f"{end}_packet"]) for end in ("sender", "reflector"))
+    sender, reflector = SenderPacket.parse(request), ReflectorPacket.parse(reply)
+    assert (len(request), len(reply)) == (vector["sender_len"], vector["reflector_len"])
+    assert (bytes(sender), bytes(reflector)) == (request, reply)
+    assert reflector.sender_sequence_number == sender.sequence_number
+    assert reflector.sender_timestamp == sender.timestamp
+    assert reflector.sender_error_estimate == sender.error_estimate
+    assert sender.padding == request[14:]
+    assert reflector.padding == reply[41:]
+
+
+def test_a_multiplier_of_zero_parses_and_can_be_seen() -> None:
+    packet = SenderPacket.parse(bytes(12) + b"\x94\x00")
+    estimate = ErrorEstimate.from_int(packet.error_estimate)
+    assert estimate == ErrorEstimate(True, False, scale=20, multiplier=0)
 
 
 @given(st.sampled_from(ALL), st.binary(max_size=200))

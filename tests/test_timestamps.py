@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from vectors import VECTORS
 
@@ -64,6 +64,26 @@ def test_without_a_hint_times_of_this_century_on_both_sides_of_2036_are_right() 
         assert unix_ns_from_ntp(ntp_from_unix_ns(unix_ns)) == unix_ns
 
 
+@pytest.mark.parametrize(
+    ("later", "earlier", "ns"),
+    [
+        (1 << 32, 0, NS),
+        (0, 1 << 32, -NS),
+        (1 << 31, 0, NS // 2),
+        (2, 0, 0),  # 0.47 ns, and so on: to the nearest
+        (3, 0, 1),
+        (0, 2, 0),
+        (0, 3, -1),
+        (1, (1 << 64) - 2, 1),  # across the end of an era
+        ((1 << 64) - 2, 1, -1),
+        ((1 << 63) - (1 << 32), 0, ((1 << 31) - 1) * NS),
+        (1 << 63, 0, -(1 << 31) * NS),  # 68 years: now the other one is the later
+    ],
+)
+def test_known_differences(later: int, earlier: int, ns: int) -> None:
+    assert difference_ns(later, earlier) == ns
+
+
 @given(TIMES, st.integers(-(10**15), 10**15))
 def test_differences_are_right_across_eras(unix_ns: int, delta: int) -> None:
     earlier = ntp_from_unix_ns(unix_ns)
@@ -79,6 +99,12 @@ def test_interval_vectors(vector: dict[str, Any]) -> None:
     ns = int(vector["seconds"] * NS)
     assert interval_from_ns(ns) == int(vector["wire"], 16)
     assert ns_from_interval(int(vector["wire"], 16)) == ns
+
+
+def test_intervals_are_to_the_nearest_and_end_at_the_longest() -> None:
+    assert [interval_from_ns(ns) for ns in (0, 1, 2, 3)] == [0, 4, 9, 13]  # times 4.29
+    longest = (1 << 64) - 1
+    assert interval_from_ns(10**30) == interval_from_ns(ns_from_interval(longest) + 1) == longest
 
 
 @given(st.integers(0, 2**62))
@@ -111,6 +137,34 @@ def test_the_estimate_covers_the_error_closely_and_is_never_zero(error: int, syn
     largest = ErrorEstimate(sync, False, 63, 255).error_ns
     assert estimate.error_ns >= min(error, largest)
     assert estimate.error_ns <= error + error // 127 + 2
+
+
+LARGEST = ErrorEstimate(False, False, 63, 255)
+
+
+@st.composite
+def errors_at_the_edges(draw: st.DrawFn) -> int:
+    """Errors where one estimate ends to do and the next begins."""
+    scale, multiplier = draw(st.integers(0, 63)), draw(st.integers(1, 256))
+    return max(0, ((multiplier << scale) * NS >> 32) + draw(st.integers(-2, 2)))
+
+
+@given(errors_at_the_edges() | ERRORS)
+@example(LARGEST.error_ns - 1)
+@example(LARGEST.error_ns + 1)
+@example(256 << 63)
+@example(1 << 100)
+def test_the_estimate_is_the_smallest_of_all_that_cover_the_error(error: int) -> None:
+    found = ErrorEstimate.covering(error, synchronized=False)
+    enough = [
+        (multiplier << scale, scale)
+        for scale in range(64)
+        if 0 < (multiplier := max(1, -(-(error << 32) // (NS << scale)))) <= 255
+    ]
+    units = min(enough, default=(255 << 63, 63))[0]
+    assert found.multiplier << found.scale == units
+    assert 1 <= found.multiplier <= 255
+    assert 0 <= found.scale <= 63
 
 
 @given(st.integers(0, 63), st.integers(1, 255))
