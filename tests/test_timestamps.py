@@ -59,6 +59,13 @@ def test_the_era_is_the_one_nearest_to_the_hint(unix_ns: int, offset: int) -> No
     assert unix_ns_from_ptp(ptp_from_unix_ns(unix_ns), near_unix_ns=unix_ns + offset) == unix_ns
 
 
+@pytest.mark.parametrize("offset", [(2**31 - 1) * NS, (1 - 2**31) * NS], ids=["later", "earlier"])
+def test_a_hint_may_be_off_by_just_under_half_an_era(offset: int) -> None:
+    for unix_ns in (1_500_000_000 * NS, ERA_1):
+        assert unix_ns_from_ntp(ntp_from_unix_ns(unix_ns), near_unix_ns=unix_ns + offset) == unix_ns
+        assert unix_ns_from_ptp(ptp_from_unix_ns(unix_ns), near_unix_ns=unix_ns + offset) == unix_ns
+
+
 def test_without_a_hint_times_of_this_century_on_both_sides_of_2036_are_right() -> None:
     for unix_ns in (1_500_000_000 * NS, ERA_1 - 1, ERA_1, 3_000_000_000 * NS):
         assert unix_ns_from_ntp(ntp_from_unix_ns(unix_ns)) == unix_ns
@@ -152,7 +159,7 @@ def errors_at_the_edges(draw: st.DrawFn) -> int:
 @given(errors_at_the_edges() | ERRORS)
 @example(LARGEST.error_ns - 1)
 @example(LARGEST.error_ns + 1)
-@example(256 << 63)
+@example((300 << 63) * NS >> 32)
 @example(1 << 100)
 def test_the_estimate_is_the_smallest_of_all_that_cover_the_error(error: int) -> None:
     found = ErrorEstimate.covering(error, synchronized=False)

@@ -34,6 +34,7 @@ def message_target(kind: type[Message]) -> Target:
 
     def target(octets: bytes) -> object:
         message = kind.parse(octets)
+        assert str(message).startswith(kind.__name__)
         encoded = bytes(message)
         assert len(encoded) == len(octets)
         assert kind.parse(encoded) == message

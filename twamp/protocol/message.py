@@ -26,14 +26,9 @@ class Message:
 
     def __str__(self) -> str:
         """For logs: the fields that say something, octets in hexadecimal."""
-        parts = [type(self).__name__]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bytes):
-                value = value.rstrip(b"\0").hex()
-            if value:
-                parts.append(f"{field.name}={getattr(value, 'name', value)}")
-        return " ".join(parts)
+        texts = {field.name: _text(getattr(self, field.name)) for field in fields(self)}
+        said = [f"{name}={text}" for name, text in texts.items() if text]
+        return " ".join([type(self).__name__, *said])
 
     @classmethod
     def parse(cls, octets: bytes) -> Self:
@@ -83,6 +78,16 @@ class Message:
             name: value if convert is None else convert(value)
             for (name, convert), value in zip(converters(cls).items(), values, strict=True)
         }
+
+
+def _text(value: Any) -> str:
+    """A field as a log shows it; nothing for what is zero."""
+    if isinstance(value, tuple):
+        return ",".join(sid.hex() for sid in value)
+    if isinstance(value, bytes):
+        return value.hex() if any(value) else ""
+    # Unknown bits alone have no name.
+    return str(getattr(value, "name", None) or int(value)) if value else ""
 
 
 # What a class's layout means, worked out once: resolving type hints every time costs 30 µs.
