@@ -158,6 +158,8 @@ class Lab:
         self._namespaces.append(namespace)
         namespace.ip("link", "set", "lo", "up")
         namespace.set("ipv6/conf/default/accept_dad", 0)  # link-local addresses, too, at once
+        for scope in ("all", "default"):
+            namespace.set(f"ipv4/conf/{scope}/rp_filter", 0)  # some systems set it for all
         return namespace
 
     def link(

@@ -268,18 +268,19 @@ def test_with_iface_only_that_interface_is_served(lab: Lab, version: int) -> Non
 
 
 @BOTH
-def test_twping_leaves_by_the_interface_it_is_told(lab: Lab, version: int) -> None:
-    """Two cables between the same two hosts; the second is no route's first choice."""
+def test_packets_go_and_come_by_the_interface_that_was_told(lab: Lab, version: int) -> None:
+    """Two cables between the same two addresses; each end's routes would take the first."""
     client, server = lab.namespace("client"), lab.namespace("server")
-    prefix = {4: 24, 6: 64}[version]
-    address = f"{CLIENT[version]}/{prefix}"
-    lab.link((client, "first", (address,)), (server, "s-first", ()))
-    lab.link((client, "second", (address,)), (server, "s-second", ()))
-    server.add_address("s-second", f"{SERVER[version]}/{prefix}")
-    twampd(server)
-    wire = capture(client, "second")
-    measured(client, "--interface", "second", SERVER[version])
-    assert len([packet for packet in captured(wire) if packet["outgoing"]]) == COUNT
+    ends = [f"{addresses[version]}/{ {4: 24, 6: 64}[version] }" for addresses in (CLIENT, SERVER)]
+    for which in ("first", "second"):
+        lab.link((client, f"c-{which}", ends[:1]), (server, f"s-{which}", ends[1:]))
+    twampd(server, "--iface", "s-second")
+    first, second = (capture(server, device) for device in ("s-first", "s-second"))
+    measured(client, "--interface", "c-second", SERVER[version])
+    assert sorted(packet["outgoing"] for packet in captured(second)) == COUNT * [False] + COUNT * [
+        True
+    ]
+    assert captured(first) == []
 
 
 def test_an_interface_that_is_not_there_is_told(pair: Pair) -> None:
