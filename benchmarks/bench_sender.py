@@ -85,7 +85,7 @@ def bench_schedule(benchmark: Any, compiled: Callable[..., Path], rate: int) -> 
         benchmark,
         f"schedule, {rate} packets/s:",
         rounds,
-        ("lateness_p50_us", "sender", "sleep and send"),
         ("lateness_p99_us", "sender", "sleep and send"),
+        ("lateness_p50_us", "sender", "sleep and send"),
         ("cpu_us_per_packet", "sender", "sleep and send"),
     )
