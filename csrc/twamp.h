@@ -120,7 +120,7 @@ struct tw_reflector_stats {
     uint64_t reflected;
     uint64_t drops[TW_DROP_COUNT];             /* [0] stays 0 */
     uint64_t receive_sources[TW_SOURCE_COUNT]; /* T2 of reflected and dropped packets, by source */
-    uint64_t refused_stamps;    /* kernel stamps that were zero or far from the clock */
+    uint64_t refused_stamps;    /* kernel stamps that were far from the clock */
     uint64_t truncated_control; /* MSG_CTRUNC: some control message did not fit */
     uint64_t
         overflows; /* never received: lost in full receive buffers; seen with the next packet */

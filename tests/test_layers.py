@@ -26,8 +26,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "config": ("errors", "schedule"),
     "metrics": ("endpoint", "protocol."),
     "report": ("endpoint", "metrics", "protocol."),
-    "session_reflector": ("_native", "endpoint", "errors"),
-    "session_sender": ("_native", "endpoint", "errors", "metrics"),
+    "native": ("_native", "endpoint"),
+    "session_reflector": ("native", "endpoint"),
+    "session_sender": ("native", "endpoint", "errors", "metrics"),
     "sessions": ("endpoint", "errors", "protocol.", "session_reflector"),
     "server": (
         *("config", "endpoint", "errors", "protocol."),
@@ -40,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "": PROGRAMS_MAY,
 }
 PROGRAMS = ("reflector", "ping")
-NATIVE_USERS = ("session_reflector", "session_sender")
+NATIVE_USERS = ("native",)
 # The core has no sockets, clocks, randomness, event loop or C: this is all it needs of Python.
 PURE_PYTHON = {"collections", "dataclasses", "enum", "re", "struct", "types", "typing"}
 # And so the C that reflects; the headers that it may include, too.

@@ -422,6 +422,7 @@ class PingConfig(Config):
     )
     machine: bool = option(False, help="summary as keys and values", read=flag, flags=("-M",))
     json: bool = option(False, help="report as JSON, in nanoseconds", read=flag)
+    zero_padding: bool = option(False, help="padding of zeros, not of random octets", read=flag)
     units: str = option("m", help="unit of times: n, u, m or s", read=unit_of_time, flags=("-n",))
     quiet: bool = option(False, help="no summary", read=flag, flags=("-Q",))
     percentiles: tuple[Decimal, ...] = option(

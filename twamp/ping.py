@@ -316,6 +316,7 @@ class Ping:
             start_ns=start_ns,
             loss_timeout_ns=_ns(config.loss_timeout),
             padding_length=config.padding,
+            zero_padding=config.zero_padding,
             dscp=config.test_dscp_value,
         )
 

@@ -25,8 +25,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from twamp._native import ffi, lib
 from twamp.endpoint import Endpoint
+from twamp.native import check, enum_names, ffi, lib, native_endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -68,30 +68,8 @@ class ReflectorStats:
     sockets: int = 0
 
 
-def _check(result: int) -> int:
-    if result < 0:
-        raise OSError(-result, os.strerror(-result))
-    return result
-
-
-def _names(enum: str, prefix: str, without: str) -> dict[str, int]:
-    """Lower-case name -> value; a new row of the enumeration needs no edit here."""
-    values = sorted(ffi.typeof(f"enum {enum}").elements.items())
-    names = {name.removeprefix(prefix).lower(): value for value, name in values}
-    return {name: value for name, value in names.items() if name not in ("count", without)}
-
-
-_DROPS = _names("tw_drop", "TW_DROP_", "")
-_SOURCES = _names("tw_source", "TW_SOURCE_", "none")
-
-
-def _native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    return {
-        "address": endpoint.address_field,
-        "scope_id": endpoint.scope_id,
-        "port": endpoint.port,
-        "ip_version": endpoint.ip_version,
-    }
+_DROPS = enum_names("tw_drop", "TW_DROP_")
+_SOURCES = enum_names("tw_source", "TW_SOURCE_")
 
 
 def _log_failure(over: "asyncio.Future[int]") -> None:
@@ -127,7 +105,7 @@ class SessionReflector:
             "tx_batch": tx_batch,
         }
         handle = ffi.new("struct tw_reflector **")
-        _check(lib.tw_reflector_open(ffi.new("struct tw_reflector_config *", config), handle))
+        check(lib.tw_reflector_open(ffi.new("struct tw_reflector_config *", config), handle))
         self._handle = handle[0]
 
     async def __aenter__(self) -> Self:
@@ -161,7 +139,7 @@ class SessionReflector:
         result = 0
         cancelled = False
         if self._thread is not None and self._over is not None:
-            _check(lib.tw_reflector_stop(self._handle))
+            check(lib.tw_reflector_stop(self._handle))
             while not self._over.done():
                 try:
                     await asyncio.shield(self._over)
@@ -173,7 +151,7 @@ class SessionReflector:
         self.close()
         if cancelled:
             raise asyncio.CancelledError
-        _check(result)
+        check(result)
 
     def close(self) -> None:
         """Frees what C holds; for a reflector that has no thread.  The statistics stay."""
@@ -213,35 +191,35 @@ class SessionReflector:
         native = ffi.new(
             "struct tw_session_config *",
             {
-                "local": _native_endpoint(config.local),
-                "peer": _native_endpoint(config.peer),
+                "local": native_endpoint(config.local),
+                "peer": native_endpoint(config.peer),
                 "dscp": config.dscp,
             },
         )
         fd = -1 if sock is None else sock.fileno()
         with self._opened() as handle:
-            return _check(lib.tw_reflector_add(handle, native, fd))
+            return check(lib.tw_reflector_add(handle, native, fd))
 
     def start(self, session_id: int) -> None:
         """From now on packets are reflected (Start-Sessions).  OSError ENOENT for a stale id."""
         with self._opened() as handle:
-            _check(lib.tw_reflector_start(handle, session_id))
+            check(lib.tw_reflector_start(handle, session_id))
 
     def finish(self, session_id: int, deadline_ns: int) -> None:
         """Packets are reflected until ``deadline_ns`` (CLOCK_MONOTONIC) and never later."""
         with self._opened() as handle:
-            _check(lib.tw_reflector_finish(handle, session_id, deadline_ns))
+            check(lib.tw_reflector_finish(handle, session_id, deadline_ns))
 
     def remove(self, session_id: int) -> None:
         """Forgets a session; its port is free a moment after its last session is gone."""
         with self._opened() as handle:
-            _check(lib.tw_reflector_remove(handle, session_id))
+            check(lib.tw_reflector_remove(handle, session_id))
 
     def session_stats(self, session_id: int) -> SessionStats:
         """The counters of one session now; from any thread."""
         native = ffi.new("struct tw_session_stats *")
         with self._opened() as handle:
-            _check(lib.tw_reflector_session_stats(handle, session_id, native))
+            check(lib.tw_reflector_session_stats(handle, session_id, native))
         return SessionStats(
             received=native.received,
             reflected=native.reflected,
@@ -275,4 +253,4 @@ class SessionReflector:
         """One turn of the loop, for a reflector without a thread; returns the packets read."""
         if self._thread is not None or self._handle is None:
             raise RuntimeError("the loop is the thread's, or over")
-        return _check(lib.tw_reflector_step(self._handle, timeout_ms))
+        return check(lib.tw_reflector_step(self._handle, timeout_ms))

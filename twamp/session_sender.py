@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any
 
-from twamp._native import ffi, lib
 from twamp.endpoint import Endpoint
 from twamp.metrics import Sample
+from twamp.native import check, enum_names, ffi, lib, native_endpoint
 
 # struct tw_sample; the compiler's offsets are compared with it in tests/test_session_sender.py.
 SAMPLE_LAYOUT = Struct("=QQQQIIIiHHBBBBB7x")
@@ -85,23 +85,7 @@ class SenderStats:
         return self.received - self.duplicates - sum(self.drops.values())
 
 
-def _check(result: int) -> int:
-    if result < 0:
-        raise OSError(-result, os.strerror(-result))
-    return result
-
-
-def _drop_names() -> dict[int, str]:
-    prefix = "TW_SENDER_DROP_"
-    values = ffi.typeof("enum tw_sender_drop").relements
-    return {
-        value: name.removeprefix(prefix).lower()
-        for name, value in values.items()
-        if name != prefix + "COUNT"
-    }
-
-
-_DROPS = _drop_names()
+_DROPS = enum_names("tw_sender_drop", "TW_SENDER_DROP_")
 
 
 def _samples(table: Any, count: int) -> list[Sample]:
@@ -138,17 +122,12 @@ class SessionSender:
         self._duplicate_table = ffi.new("struct tw_sample[]", duplicates_size)
         native = self._native_config()
         handle = ffi.new("struct tw_sender **")
-        _check(lib.tw_sender_open(native, sock.fileno(), handle))
+        check(lib.tw_sender_open(native, sock.fileno(), handle))
         self._handle = handle[0]
 
     def _native_config(self) -> Any:
         config = self.config
-        peer = {
-            "address": config.peer.address_field,
-            "scope_id": config.peer.scope_id,
-            "port": config.peer.port,
-            "ip_version": config.peer.ip_version,
-        }
+        peer = native_endpoint(config.peer)
         return ffi.new(
             "struct tw_sender_config *",
             {
@@ -199,7 +178,7 @@ class SessionSender:
         self.close()
         if cancelled:
             raise asyncio.CancelledError
-        _check(over.result())
+        check(over.result())
 
     def stop(self, drain: bool = True) -> None:
         """Sends no more; :meth:`run` ends at once, or with ``drain`` after ``loss_timeout_ns``.
@@ -208,7 +187,7 @@ class SessionSender:
         """
         with self._lock:
             if self._handle is not None:
-                _check(lib.tw_sender_stop(self._handle, drain))
+                check(lib.tw_sender_stop(self._handle, drain))
 
     def close(self) -> None:
         """Frees what C holds; :meth:`run` does it at its end.  Samples and statistics stay."""
@@ -239,7 +218,7 @@ class SessionSender:
             sent=native.sent,
             send_errors=native.send_errors,
             received=native.received,
-            drops={name: native.drops[value] for value, name in _DROPS.items()},
+            drops={name: native.drops[value] for name, value in _DROPS.items()},
             refused_stamps=native.refused_stamps,
             truncated_control=native.truncated_control,
             duplicates=native.duplicates,

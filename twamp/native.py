@@ -1,0 +1,33 @@
+"""The engine as the two roles that run in it see it: its errors, its names, its addresses."""
+
+import os
+from typing import Any
+
+from twamp._native import ffi, lib
+from twamp.endpoint import Endpoint
+
+__all__ = ["check", "enum_names", "ffi", "lib", "native_endpoint"]
+
+
+def check(result: int) -> int:
+    """A result of the engine; OSError for -errno."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+def enum_names(enum: str, prefix: str) -> dict[str, int]:
+    """Lower-case name -> value, of all but NONE and COUNT: a new row of twamp.h needs no edit here."""
+    values: dict[int, str] = ffi.typeof(f"enum {enum}").elements
+    names = {name.removeprefix(prefix).lower(): value for value, name in sorted(values.items())}
+    return {name: value for name, value in names.items() if name not in ("none", "count")}
+
+
+def native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    """What cffi makes a ``struct tw_endpoint`` of."""
+    return {
+        "address": endpoint.address_field,
+        "scope_id": endpoint.scope_id,
+        "port": endpoint.port,
+        "ip_version": endpoint.ip_version,
+    }
