@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "protocol.timestamps": (),
     "protocol.control_messages": ("errors", "protocol.message"),
     "protocol.packets": ("errors", "protocol.message"),
+    "protocol.crypto": ("errors",),
     "protocol.reflect": ("protocol.packets",),
     "protocol.conversation": ("errors", "protocol.message", "protocol.control_messages"),
     "schedule": ("errors",),
