@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vectors import conversations
 
-from twamp.errors import LocalProtocolError, RemoteProtocolError
+from twamp.errors import IntegrityError, LocalProtocolError, RemoteProtocolError
 from twamp.protocol.control_messages import (
     Accept,
     AcceptSession,
@@ -37,6 +37,7 @@ from twamp.protocol.conversation import (
     UnexpectedCommand,
     check_mode,
 )
+from twamp.protocol.crypto import SessionKeys, open_token, token_key
 from twamp.protocol.message import Message
 
 ONE, TWO = b"\1" * 16, b"\2" * 16
@@ -415,33 +416,163 @@ def test_every_state_but_closed_has_a_way_on() -> None:
 # ---- the vectors -------------------------------------------------------------------------------------
 
 
-def unauthenticated_conversations() -> list[Any]:
-    return [
-        pytest.param(conversation, id=name)
-        for name, conversation in conversations()
-        if conversation["mode"] & 15 == 1
-    ]
-
-
-@pytest.mark.parametrize("vector", unauthenticated_conversations())
+@pytest.mark.parametrize(
+    "vector", [pytest.param(conversation, id=name) for name, conversation in conversations()]
+)
 @pytest.mark.parametrize("role", Role)
 def test_recorded_conversations_replay(vector: dict[str, Any], role: Role) -> None:
-    """One end is ours, the other the recording's, octet by octet."""
+    """One end is ours, the other the recording: what we send is what was recorded, octet by octet."""
+    greeting, set_up, start = (
+        bytes.fromhex(vector[key]) for key in ("greeting", "setup_response", "server_start")
+    )
     ours = Conversation(role, now_ns=0)
     our_direction = "s2c" if role is Role.SERVER else "c2s"
-    steps = [("s2c", vector["greeting"]), ("c2s", vector["setup_response"])]
-    steps += [("s2c", vector["server_start"])]
-    steps += [(m["dir"], m["plaintext"]) for m in vector["messages"]]
-    # What we would send is read from the recording by an end in the other role.
-    reader = Conversation(role.peer, now_ns=0)
-    for direction, text in steps:
-        octets = bytes.fromhex(text)
-        listener, speaker = (reader, ours) if direction == our_direction else (ours, reader)
-        for octet in octets:
-            assert listener.next_message(0) is None
-            listener.receive_data(bytes([octet]), 0)
-        message = listener.next_message(0)
-        assert isinstance(message, Message)
-        assert bytes(message) == octets
-        speaker.send(message, 0)
-        assert ours.state is reader.state
+    steps = [("s2c", greeting, greeting), ("c2s", set_up, set_up), ("s2c", start, in_clear(vector))]
+    for recorded in vector["messages"]:
+        wire = recorded["ciphertext"] if "ciphertext" in recorded else recorded["wire"]
+        clear = bytes.fromhex(recorded["plaintext"])
+        steps.append((recorded["dir"], bytes.fromhex(wire), clear))
+    for number, (direction, wire, clear) in enumerate(steps):
+        if vector["mode"] & 14 and number == (2 if role is Role.SERVER else 1):
+            ours.use_keys(recorded_keys(vector))
+        if direction == our_direction:
+            message = kind_of(ours, clear).parse(clear)
+            assert ours.send(message, 0) == wire
+        else:
+            for octet in wire:
+                assert ours.next_message(0) is None
+                ours.receive_data(bytes([octet]), 0)
+            received = ours.next_message(0)
+            assert isinstance(received, Message)
+            assert bytes(received) == clear
+    assert ours.secured == bool(vector["mode"] & 14)
+
+
+def recorded_keys(vector: dict[str, Any]) -> SessionKeys:
+    """The session keys, taken out of the recorded Token with the passphrase."""
+    greeting = bytes.fromhex(vector["greeting"])
+    count = int.from_bytes(greeting[48:52])
+    key = token_key(bytes.fromhex(vector["passphrase"]), greeting[32:48], count)
+    keys = open_token(key, greeting[16:32], bytes.fromhex(vector["setup_response"])[84:148])
+    assert keys is not None
+    return keys
+
+
+def in_clear(vector: dict[str, Any]) -> bytes:
+    start = bytes.fromhex(vector["server_start"])
+    if not vector["mode"] & 14:
+        return start
+    block = vector["server_start_block3"]
+    return start[:32] + bytes.fromhex(block if isinstance(block, str) else block["plaintext"])
+
+
+def kind_of(conversation: Conversation, octets: bytes) -> type[Message]:
+    """The one message that may begin with this octet in this state."""
+    legal = [kind for kind in TRANSITIONS[conversation.state] if issubclass(kind, Message)]
+    matching = [kind for kind in legal if getattr(kind, "COMMAND", octets[0]) == octets[0]]
+    assert len(matching) == 1
+    return matching[0]
+
+
+def secured_pair() -> Pair:
+    ends = Pair()
+    ends.server_says(ServerGreeting(Modes(15), count=1024))
+    for end in (ends.client, ends.server):
+        end.use_keys(SessionKeys(bytes(range(16)), bytes(range(32))))
+    ends.client_says(SetUpResponse(Modes.ENCRYPTED, client_iv=b"c" * 16))
+    start = ServerStart(Accept.OK, server_iv=b"s" * 16, start_time=7)
+    ends.client.receive_data(ends.server.send(start, 0), 0)
+    assert ends.client.next_message(0) == start
+    return ends
+
+
+def test_a_pipelining_client_is_understood_in_a_secured_mode() -> None:
+    """What it sent before it saw Server-Start was encrypted already."""
+    keys = SessionKeys(bytes(range(16)), bytes(range(32)))
+    greeting = ServerGreeting(Modes(15), count=1024)
+    client, server = secured_pair().client, Conversation(Role.SERVER, now_ns=0)
+    server.send(greeting, 0)
+    set_up = bytes(SetUpResponse(Modes.ENCRYPTED, client_iv=b"c" * 16))
+    server.receive_data(set_up + client.send(REQUEST, 0) + b"more", 0)
+    assert isinstance(server.next_message(0), SetUpResponse)
+    server.use_keys(keys)
+    server.send(ServerStart(Accept.OK, server_iv=b"s" * 16), 0)
+    received = server.next_message(0)
+    assert isinstance(received, RequestTWSession)
+    assert received.sender_port == REQUEST.sender_port
+
+
+@pytest.mark.parametrize("position", range(0, 112, 7))
+def test_a_flipped_bit_ends_a_secured_conversation(position: int) -> None:
+    ends = secured_pair()
+    octets = bytearray(ends.client.send(REQUEST, 0))
+    octets[position] ^= 1
+    ends.server.receive_data(bytes(octets), 0)
+    with pytest.raises(IntegrityError):
+        ends.server.next_message(0)
+    assert ends.server.state is State.CLOSED
+
+
+def test_a_flipped_bit_ends_the_client_s_side_too() -> None:
+    ends = secured_pair()
+    ends.server.receive_data(ends.client.send(REQUEST, 0), 0)
+    ends.server.next_message(0)
+    octets = bytearray(ends.server.send(accepted(), 0))
+    octets[3] ^= 1  # the port
+    ends.client.receive_data(bytes(octets), 0)
+    with pytest.raises(IntegrityError):
+        ends.client.next_message(0)
+    assert ends.client.state is State.CLOSED
+
+
+def test_a_replayed_command_ends_a_secured_conversation() -> None:
+    ends = secured_pair()
+    octets = ends.client.send(REQUEST, 0)
+    ends.server.receive_data(octets, 0)
+    ends.server.next_message(0)
+    ends.server.send(accepted(), 0)
+    ends.server.receive_data(octets, 0)
+    with pytest.raises(IntegrityError):
+        ends.server.next_message(0)
+
+
+def test_a_secured_mode_cannot_begin_without_keys() -> None:
+    server = Conversation(Role.SERVER, now_ns=0)
+    server.send(ServerGreeting(Modes(15), count=1024), 0)
+    server.receive_data(bytes(SetUpResponse(Modes.MIXED)), 0)
+    server.next_message(0)
+    with pytest.raises(LocalProtocolError, match="no keys"):
+        server.send(ServerStart(Accept.OK), 0)
+
+
+@given(
+    st.lists(st.sampled_from(["request", "refuse", "start", "stop"]), max_size=20),
+    st.integers(1, 50),
+)
+def test_both_ends_of_a_secured_conversation_agree_through_anything(
+    steps: list[str], piece: int
+) -> None:
+    ends = secured_pair()
+
+    def says(speaker: Conversation, listener: Conversation, message: Message) -> None:
+        octets = speaker.send(message, 0)
+        for start in range(0, len(octets), piece):
+            listener.receive_data(octets[start : start + piece], 0)
+        received = listener.next_message(0)
+        assert isinstance(received, Message)
+        assert bytes(received)[:-16] == bytes(message)[:-16]
+
+    for number, step in enumerate(steps):
+        running = ends.is_in(State.TEST)
+        if step in ("request", "refuse") and not running:
+            says(ends.client, ends.server, REQUEST)
+            sid = number.to_bytes(16)
+            answer = accepted(sid) if step == "request" else AcceptSession(Accept.FAILURE)
+            says(ends.server, ends.client, answer)
+        elif step == "start" and not running:
+            says(ends.client, ends.server, StartSessions())
+            says(ends.server, ends.client, StartAck(Accept.OK))
+        elif step == "stop" and running:
+            count = len(ends.client.accepted)
+            says(ends.client, ends.server, StopSessions(Accept.OK, number_of_sessions=count))
+        assert ends.server.state is ends.client.state

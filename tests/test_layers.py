@@ -22,7 +22,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "protocol.packets": ("errors", "protocol.message"),
     "protocol.crypto": ("errors",),
     "protocol.reflect": ("protocol.packets",),
-    "protocol.conversation": ("errors", "protocol.message", "protocol.control_messages"),
+    "protocol.conversation": (
+        *("errors", "protocol.message", "protocol.control_messages", "protocol.crypto"),
+    ),
     "schedule": ("errors",),
     "config": ("errors", "schedule"),
     "metrics": ("endpoint", "protocol."),
@@ -45,6 +47,7 @@ PROGRAMS = ("reflector", "ping")
 NATIVE_USERS = ("native",)
 # The core has no sockets, clocks, randomness, event loop or C: this is all it needs of Python.
 PURE_PYTHON = {"collections", "dataclasses", "enum", "re", "struct", "types", "typing"}
+PURE_PYTHON |= {"cryptography", "hashlib", "hmac"}  # functions of their arguments alone
 # And so the C that reflects; the headers that it may include, too.
 PURE_C = ("layout.c", "reflect.c", "octets.h", "twamp.h", "wire.h")
 PURE_INCLUDES = {

@@ -5,6 +5,9 @@ come out.  ``TRANSITIONS`` is the whole of the rules: what we may not send is ex
 not send us.  Each state has one speaker; while it is our turn to answer, octets that arrive wait, so a
 peer that pipelines its commands is served in order.
 
+In the secured modes a cipher lies under all this (RFC 4656 sections 3.1 to 3.4): :meth:`Conversation.use_keys`
+says with which keys, before the Server-Start or the Set-Up-Response that begins it.
+
 ::
 
     conversation.receive_data(octets, now_ns)          octets = conversation.send(message, now_ns)
@@ -19,7 +22,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from twamp.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from twamp.errors import IntegrityError, LocalProtocolError, ProtocolError, RemoteProtocolError
 from twamp.protocol.control_messages import (
     FEATURE_MODES,
     SECURITY_MODES,
@@ -40,6 +43,7 @@ from twamp.protocol.control_messages import (
     StopSessions,
     command_length,
 )
+from twamp.protocol.crypto import OpeningStream, SealingStream, SessionKeys
 from twamp.protocol.message import Message
 
 BLOCK: Final = 16
@@ -213,6 +217,19 @@ class Conversation:
         self._message_began_ns: int | None = None
         self._servwait_runs = True
         self._unacknowledged: set[bytes] = set()
+        self._keys: SessionKeys | None = None
+        self._client_iv = b""
+        self._sealing: SealingStream | None = None
+        self._opening: OpeningStream | None = None
+
+    @property
+    def secured(self) -> bool:
+        """Whether the mode that was chosen encrypts the control connection."""
+        return bool(self.mode & SECURITY_MODES & ~Modes.UNAUTHENTICATED)
+
+    def use_keys(self, keys: SessionKeys) -> None:
+        """The session keys of a secured mode: from the Token, or for the Token that is sent next."""
+        self._keys = keys
 
     # ---- in ------------------------------------------------------------------------------------
 
@@ -225,9 +242,9 @@ class Conversation:
         """Takes what the connection delivered, in pieces of any size."""
         if octets:
             self._heard_ns = now_ns
-            if not self._buffer:
+            if not self._incomplete:
                 self._message_began_ns = now_ns
-            self._buffer += octets
+            self._buffer += octets if self._opening is None else self._opening.decrypt(octets)
 
     def next_message(self, now_ns: int) -> Received | None:
         """The next whole message, or None: more octets are needed, or it is our turn.
@@ -245,7 +262,7 @@ class Conversation:
         except ProtocolError:
             self._enter(State.CLOSED, now_ns)
             raise
-        self._message_began_ns = now_ns if self._buffer else None
+        self._message_began_ns = now_ns if self._incomplete else None
         return message
 
     def receive_eof(self, now_ns: int) -> None:
@@ -255,9 +272,9 @@ class Conversation:
         self._enter(State.CLOSED, now_ns)
         if state is State.CLOSED:
             return
-        if self._buffer and self._speaker_of(state) is not self.role:
+        if self._incomplete and self._speaker_of(state) is not self.role:
             raise RemoteProtocolError(
-                f"the connection ended after {len(self._buffer)} octets of a message"
+                f"the connection ended after {self._incomplete} octets of a message"
             )
         if owed:
             raise RemoteProtocolError(f"the connection ended while the {state.value}")
@@ -268,11 +285,13 @@ class Conversation:
         """The octets of ``message``; raises :class:`~twamp.errors.LocalProtocolError` out of turn."""
         if isinstance(message, ServerStart) and message.accept is Accept.OK:
             fault = check_mode(self.offered, self.mode)
+            if fault is None and self.secured and self._keys is None:
+                fault = "a secured mode has no keys"
             if fault is not None:
                 raise LocalProtocolError(fault, section="RFC 4656 section 3.1")
         octets = bytes(message)
         self._follow(message, self.role, now_ns)
-        return octets
+        return self._seal(message, octets)
 
     def close(self, now_ns: int) -> None:
         """We say no more."""
@@ -364,6 +383,7 @@ class Conversation:
                 self.offered = message.modes
             case SetUpResponse():
                 self.mode = message.mode
+                self._client_iv = message.client_iv
             case AcceptSession(accept=Accept.OK):
                 self.accepted[message.sid] = None
             case StopSessions():
@@ -404,13 +424,52 @@ class Conversation:
         self.state = state
         self._entered_ns = now_ns
 
+    # ---- the cipher ----------------------------------------------------------------------------
+
+    def _seal(self, message: Message, octets: bytes) -> bytes:
+        """What goes out for ``octets``; begins the two streams where they begin."""
+        if self._sealing is not None:
+            return self._sealing.seal(octets)
+        if self._keys is not None and isinstance(message, SetUpResponse):
+            self._sealing = SealingStream(self._keys, message.client_iv)
+        elif self._keys is not None and isinstance(message, ServerStart) and not message.accept:
+            self._sealing = SealingStream(self._keys, message.server_iv)
+            self._open_from_here(OpeningStream(self._keys, self._client_iv))
+            # Only the last block is encrypted; the first HMAC covers it (RFC 5357 section 3.2).
+            return octets[:-BLOCK] + self._sealing.seal_block(octets[-BLOCK:])
+        return octets
+
+    def _open_from_here(self, opening: OpeningStream) -> None:
+        """What is buffered already was encrypted by a peer that did not wait for us."""
+        self._opening = opening
+        self._buffer[:] = opening.decrypt(bytes(self._buffer))
+
+    def _open_server_start(self, octets: bytes) -> bytes:
+        """Server-Start in clear; one that refuses is so already (RFC 4656 section 3.1)."""
+        start = ServerStart.parse(octets)
+        if self._keys is None or start.accept is not Accept.OK:
+            return octets
+        opening = OpeningStream(self._keys, start.server_iv)
+        block = opening.decrypt(octets[-BLOCK:])
+        opening.cover(block)
+        self._open_from_here(opening)
+        return octets[:-BLOCK] + block
+
     # ---- framing -------------------------------------------------------------------------------
 
+    @property
+    def _incomplete(self) -> int:
+        """Octets of the peer that make no whole message yet."""
+        return len(self._buffer) + (0 if self._opening is None else self._opening.partial)
+
     def _take(self, length: int) -> bytes | None:
+        """A whole message, its HMAC checked before anything in it is used (RFC 4656 section 6.10)."""
         if len(self._buffer) < length:
             return None
         octets = bytes(self._buffer[:length])
         del self._buffer[:length]
+        if self._opening is not None:
+            self._opening.verify(octets)
         return octets
 
     def _read_answer(self) -> Message | None:
@@ -421,7 +480,9 @@ class Conversation:
                 return None
             length = self._bounded_length(command_length(bytes(self._buffer[:BLOCK])))
         octets = self._take(length)
-        return None if octets is None else kind.parse(octets)
+        if octets is None:
+            return None
+        return kind.parse(self._open_server_start(octets) if kind is ServerStart else octets)
 
     def _read_command(self) -> Received | None:
         if self.state is State.SET_UP:
@@ -448,6 +509,11 @@ class Conversation:
         if length is None and first_block[0] in _COMMANDS:
             length = command_length(first_block)
         if length is None or length > self._longest:
+            if self._opening is not None:
+                raise IntegrityError(
+                    f"command {first_block[0]} has no HMAC that could be found",
+                    section="RFC 4656 section 6.10",
+                )
             self._buffer.clear()
             return UnexpectedCommand(first_block[0], length_known=False)
         if self._take(length) is None:
