@@ -168,7 +168,10 @@ def test_dscp_names_are_the_registered_code_points() -> None:
     # IANA's registry of DSCP values: class selectors, AF11..AF43, EF, VOICE-ADMIT, LE.
     known = {"CS0": 0, "CS7": 56, "AF11": 10, "AF23": 22, "AF43": 38, "EF": 46, "VA": 44, "LE": 1}
     assert known.items() <= DSCP_NAMES.items()
-    assert len(DSCP_NAMES) == 8 + 12 + 4
+    # and perfSONAR's further names of CS0
+    also = {"DF": 0, "DEFAULT": 0, "NONE": 0}
+    assert also.items() <= DSCP_NAMES.items()
+    assert len(DSCP_NAMES) == 8 + 12 + 4 + len(also)
     assert all(dscp(name.lower()) == value for name, value in DSCP_NAMES.items())
 
 
@@ -201,6 +204,24 @@ def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
         values: dict[str, Any] = {field: text}
         with contextlib.suppress(ConfigError):
             ReflectorConfig(**values)
+
+
+def test_connections_times_sessions_of_each_fit_the_maximum_if_both_were_chosen() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("--maximum-connections", "100", "--maximum-sessions-per-connection", "50")
+    assert str(caught.value) == (
+        "maximum-sessions: 4096 is less than maximum-connections, 100, times "
+        "maximum-sessions-per-connection, 50; give at least 5000 (it goes to 65536), "
+        "or lower one of these"
+    )
+    both: dict[str, Any] = {"maximum_connections": 100, "maximum_sessions_per_connection": 50}
+    assert ReflectorConfig(maximum_sessions=5000, **both).maximum_sessions == 5000
+    with pytest.raises(ConfigError, match="give at least 5000"):
+        ReflectorConfig(maximum_sessions=4999, **both)
+    # One of them says nothing of the other.
+    assert ReflectorConfig(maximum_connections=4096).maximum_sessions == 4096
+    assert ReflectorConfig(maximum_sessions_per_connection=1024).maximum_sessions == 4096
+    assert ReflectorConfig(maximum_sessions=1).maximum_sessions == 1
 
 
 def test_config_without_rows_checks_nothing() -> None:

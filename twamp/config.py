@@ -26,9 +26,9 @@ MOST_PADDING = 65507 - 14  # what UDP over IPv4 carries, less a sender packet
 UNITS = ("n", "u", "m", "s")  # nano-, micro-, milliseconds, seconds
 _ROW = "twamp.option"
 
-# RFC 2474, 2597, 3246, 5865, 8622; BE is CS0.
+# RFC 2474, 2597, 3246, 5865, 8622.  CS0 has many names: BE, and those that perfSONAR's -D takes.
 DSCP_NAMES: Mapping[str, int] = {
-    "BE": 0,
+    **dict.fromkeys(("BE", "DF", "DEFAULT", "NONE"), 0),
     "LE": 1,
     **{f"CS{number}": 8 * number for number in range(8)},
     **{f"AF{group}{drop}": 8 * group + 2 * drop for group in range(1, 5) for drop in range(1, 4)},
@@ -77,7 +77,7 @@ def dscp(value: object) -> int:
         return integer(value)
     except ValueError:
         raise ValueError(
-            "a number, or one of the names CS0-CS7, AF11-AF43, EF, VA, LE, BE"
+            "a number, or one of the names CS0-CS7, AF11-AF43, EF, VA, LE, BE, DF"
         ) from None
 
 
@@ -360,6 +360,21 @@ class ReflectorConfig(Config):
     tx_batch: int = option(
         2, 1, 64, "replies sent by one system call; the error of T3 grows with each"
     )
+
+    def check_cross_rules(self) -> None:
+        """Who chooses both factors means their product; the default of the other promises nothing."""
+        connections, each = self.maximum_connections, self.maximum_sessions_per_connection
+        default = type(self)
+        chosen = (
+            connections != default.maximum_connections
+            and each != default.maximum_sessions_per_connection
+        )
+        if chosen and connections * each > self.maximum_sessions:
+            raise ConfigError(
+                f"maximum-sessions: {self.maximum_sessions} is less than maximum-connections, "
+                f"{connections}, times maximum-sessions-per-connection, {each}; give at least "
+                f"{connections * each} (it goes to 65536), or lower one of these"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
