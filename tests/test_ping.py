@@ -260,6 +260,14 @@ def test_v_shows_so_many_packets(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.findall(r"seq_no=(\d+)", capsys.readouterr().out) == ["0", "1", "2"]
 
 
+def test_v_says_whose_packets_follow(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--loopback", "-c", "1", *QUICK, "-v", "--session-count", "2"]) == 0
+    blocks = capsys.readouterr().out.split("\n--- twping statistics ")[1:]
+    titles = [block.partition("first:")[0].splitlines()[:2] for block in blocks[:4]]
+    assert titles[0] == titles[1] != titles[2] == titles[3]
+    assert ["seq_no=0 " in block for block in blocks] == [True, False, True, False, False]
+
+
 def test_machine_summary_has_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--loopback", "-c", "2", *QUICK, "-M", "-D", "8", "-s", "50"]) == 0
     pairs = dict(line.split("\t") for line in capsys.readouterr().out.splitlines() if "\t" in line)

@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from ipaddress import ip_address
+from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
 import uvloop
@@ -42,6 +43,7 @@ from twamp.protocol.timestamps import NS, ntp_from_unix_ns
 from twamp.report import (
     UNITS,
     Style,
+    heading,
     json_tree,
     machine_summary,
     packet_lines,
@@ -417,8 +419,10 @@ def _summaries(
                 padding_length=config.padding,
             )
             continue
-        for _, line in zip(range(config.verbose), packet_lines(measurement, style), strict=False):
-            yield line + "\n"
+        if config.verbose:
+            yield heading(measurement)
+            for line in islice(packet_lines(measurement, style), config.verbose):
+                yield line + "\n"
         yield text_summary(measurement, style)
     if len(measurements) > 1 and not config.machine:
         yield text_total(measurements, style)

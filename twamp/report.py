@@ -6,7 +6,7 @@ tree that JSON is made of; times are in the unit of the :class:`Style`, in JSON 
 """
 
 import time
-from collections import defaultdict
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,7 +27,13 @@ from twamp.metrics import (
     is_late,
     measure,
 )
-from twamp.protocol.timestamps import NS, ErrorEstimate, interval_from_ns, unix_ns_from_ntp
+from twamp.protocol.timestamps import (
+    NS,
+    ErrorEstimate,
+    difference_ns,
+    interval_from_ns,
+    unix_ns_from_ntp,
+)
 
 SUMMARY_VERSION = "3.00"  # of the -M format whose keys we write
 JSON_PERCENTILES = (Decimal(50), Decimal(90), Decimal(95), Decimal(99), Decimal("99.9"))
@@ -77,21 +83,23 @@ class Style:
 
 def text_summary(measurement: Measurement, style: Style) -> str:
     """The reference's block for one session, and our lines below it."""
-    title = f"statistics from {measurement.source} to {measurement.destination}"
-    return _block(title, measurement.sid.hex(), measure(measurement), style)
+    return heading(measurement) + _block(measure(measurement), style)
 
 
 def text_total(measurements: Sequence[Measurement], style: Style) -> str:
     """The same lines for all sessions together."""
-    title = f"statistics of {len(measurements)} sessions together"
-    return _block(title, None, measure(*measurements), style)
+    title = f"\n--- twping statistics of {len(measurements)} sessions together ---\n"
+    return title + _block(measure(*measurements), style)
 
 
-def _block(title: str, sid: str | None, metrics: Metrics, style: Style) -> str:
-    lines = ["", f"--- twping {title} ---"]
-    if sid is not None:
-        lines.append(f"SID:\t{sid}")
-    lines += [*_reference_lines(metrics, style), *_further_lines(metrics, style.unit)]
+def heading(measurement: Measurement) -> str:
+    """Whose lines follow: the reference writes it above the packets and above the summary."""
+    ends = f"from {measurement.source} to {measurement.destination}"
+    return f"\n--- twping statistics {ends} ---\nSID:\t{measurement.sid.hex()}\n"
+
+
+def _block(metrics: Metrics, style: Style) -> str:
+    lines = [*_reference_lines(metrics, style), *_further_lines(metrics, style.unit)]
     return "\n".join(lines) + "\n"
 
 
@@ -231,29 +239,33 @@ def _shares(sources: Mapping[str, int]) -> str:
 
 
 def packets(measurement: Measurement) -> Iterator[tuple[Sample, bool]]:
-    """Every reply and every lost packet, by sequence number, copies behind the first reply.
+    """Every reply, copies too, and every lost packet, in the order in which its fate was known.
 
-    The flag says whether it counts as lost; packets that never left are left out.
+    Replies stand as they arrived: who reads the rows takes reordering from their order, as of the
+    reference's.  A lost packet stands where its loss timeout ran out; a late reply and its copies
+    nowhere.  The flag says whether it counts as lost; packets that never left are left out.
     """
-    copies = defaultdict(list)
-    for copy in measurement.duplicates:
-        copies[copy.sequence_number].append(copy)
-    for sample in measurement.samples:
-        if not sample.t1_source:
-            continue
-        lost = not sample.rank or is_late(sample, measurement.loss_timeout_ns)
-        yield sample, lost
-        if not lost:
-            yield from ((copy, False) for copy in copies[sample.sequence_number])
+    timeout_ns = measurement.loss_timeout_ns
+    sent = [sample for sample in measurement.samples if sample.t1_source]
+    waiting = deque(sample for sample in sent if not sample.rank or is_late(sample, timeout_ns))
+    lost = {sample.sequence_number for sample in waiting}
+    replies = (
+        sample for sample in (*sent, *measurement.duplicates) if sample.sequence_number not in lost
+    )
+    for reply in sorted(replies, key=lambda sample: sample.rank):
+        while waiting and difference_ns(reply.t4, waiting[0].t1) > timeout_ns:
+            yield waiting.popleft(), True
+        yield reply, False
+    yield from ((sample, True) for sample in waiting)
 
 
 _NO_REPLY = (f"{0:020d}", 0, 0)
 
 
 def raw_rows(measurement: Measurement) -> Iterator[str]:
-    """A row for each packet; a lost one has zeros in all but the first four of 16 columns.
+    """A row for each of :func:`packets`; a lost one has zeros in all but the first four columns.
 
-    They are SSEQ STIME SS SERR SRTIME SRS SRERR STTL RSEQ RSTIME RSS RSERR RTIME RS RERR RTTL:
+    The 16 are SSEQ STIME SS SERR SRTIME SRS SRERR STTL RSEQ RSTIME RSS RSERR RTIME RS RERR RTTL:
     number, T1, T2 and TTL on the way there, number, T3, T4 and TTL on the way back; behind each time
     its synchronised bit and its error in seconds.
     """
@@ -331,7 +343,8 @@ def machine_summary(
 ) -> str:
     """The reference's ``-M``: a key, a tab and a value in each line; times in seconds.
 
-    There are no buckets, as the percentiles are exact.
+    There are no buckets, as the percentiles are exact.  What is reported has always ended, so
+    SESSION_FINISHED is 1, as the reference has it also after an interrupt.
     """
     metrics = measure(measurement)
     pairs: list[tuple[str, object]] = [
@@ -352,6 +365,8 @@ def machine_summary(
         ("LOSS_TIMEOUT", interval_from_ns(measurement.loss_timeout_ns)),
         ("PACKET_PADDING", padding_length),
         ("SESSION_PACKET_COUNT", len(measurement.samples)),
+        ("SAMPLE_PACKET_COUNT", len(measurement.samples)),
+        ("SESSION_FINISHED", 1),
         ("SENT", metrics.sent),
         ("SYNC", int(metrics.synchronized)),
         ("MAXERR", _seconds(metrics.round_trip.error_ns or 0)),
