@@ -98,6 +98,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_
         session = &pool->sessions[verdict->session];
         verdict->generation = session->generation;
         verdict->tos = session->tos;
+        verdict->cipher = session->cipher;
         refused = refusal(session, batch->now_ns);
         if (refused)
             verdict->drop = refused;
@@ -111,6 +112,39 @@ static uint32_t *next_number(struct tw_batch *batch, const struct tw_verdict *ve
     if (numbering->generation != verdict->generation)
         *numbering = (struct tw_numbering){.generation = verdict->generation};
     return &numbering->next;
+}
+
+/* The reply to a packet of a secured session, sealed as far as it can be before T3 is known; its
+ * length, or -TW_DROP_.... */
+static int reflect_secured(struct tw_cipher *cipher, uint8_t *request, size_t length,
+                           const struct tw_arrival *arrival, uint8_t *reply)
+{
+    int result;
+
+    if (length < sizeof(struct tw_secured_sender_packet))
+        return -TW_DROP_SHORT;
+    if (!tw_cipher_unseal_request(cipher, request))
+        return -TW_DROP_HMAC;
+    result = tw_reflect_secured(request, length, arrival, reply);
+    /* Authenticated mode does not cover the timestamps: all cryptography before T3. */
+    if (result > 0 && tw_cipher_mode(cipher) == TW_MODE_AUTHENTICATED)
+        tw_cipher_seal_reply(cipher, reply);
+    return result;
+}
+
+/* T3, and what must follow it: encrypted mode encrypts it (RFC 5357 section 4.2.1).  What is sealed
+ * already, because an earlier call did not take it, keeps its T3. */
+static void stamp(struct tw_cipher *cipher, uint8_t *reply, uint64_t timestamp, int sealed)
+{
+    if (cipher == NULL) {
+        tw_reflect_stamp(reply, timestamp);
+        return;
+    }
+    if (sealed && tw_cipher_mode(cipher) == TW_MODE_ENCRYPTED)
+        return;
+    tw_reflect_secured_stamp(reply, timestamp);
+    if (tw_cipher_mode(cipher) == TW_MODE_ENCRYPTED)
+        tw_cipher_seal_reply(cipher, reply);
 }
 
 /* Lays the replies into tx; how many. */
@@ -135,8 +169,12 @@ static int build(struct tw_batch *batch)
             .error_estimate = batch->error_estimates[verdict->source],
             .sender_ttl = verdict->rx.ttl,
         };
-        length = tw_reflect(rx->vectors[i].iov_base, rx->headers[i].msg_len, &arrival,
-                            tx->vectors[replies].iov_base);
+        length =
+            verdict->cipher == NULL
+                ? tw_reflect(rx->vectors[i].iov_base, rx->headers[i].msg_len, &arrival,
+                             tx->vectors[replies].iov_base)
+                : reflect_secured(verdict->cipher, rx->vectors[i].iov_base, rx->headers[i].msg_len,
+                                  &arrival, tx->vectors[replies].iov_base);
         if (length < 0) {
             verdict->drop = (uint8_t)-length;
             continue;
@@ -154,6 +192,7 @@ static int build(struct tw_batch *batch)
 static void transmit(struct tw_batch *batch, int fd, int replies)
 {
     struct tw_io *tx = &batch->tx;
+    int stamped = 0;
     int at = 0;
 
     while (at < replies) {
@@ -163,7 +202,9 @@ static void transmit(struct tw_batch *batch, int fd, int replies)
         int sent;
 
         for (int i = at; i < at + chunk; i++)
-            tw_reflect_stamp(tx->vectors[i].iov_base, timestamp);
+            stamp(batch->verdicts[batch->answered[i]].cipher, tx->vectors[i].iov_base, timestamp,
+                  i < stamped);
+        stamped = at + chunk > stamped ? at + chunk : stamped;
         sent = tw_io_send(tx, fd, at, chunk);
         if (sent > 0) {
             at += sent;

@@ -1,7 +1,8 @@
 /* batch.h: what becomes of the packets that one recvmmsg brought: receive, assign, answer, post.
  * Assign and post touch what is shared, under the caller's lock; receive and answer do not. */
 #pragma once
-#include "io_mmsg.h"
+#include "io_mmsg.h" /* first: it asks for _GNU_SOURCE */
+#include "crypto.h"
 #include "pool.h"
 
 /* The reflector's own Sequence Number of a session; of another generation it counts as 0. */
@@ -13,6 +14,8 @@ struct tw_numbering {
 /* What is known of one received packet, and what becomes of it. */
 struct tw_verdict {
     uint64_t receive_ns; /* T2 */
+    struct tw_cipher
+        *cipher; /* of the session, if it is secured; lasts for this turn of the loop */
     struct tw_rx rx;
     uint32_t session; /* row; TW_POOL_NONE = of no session */
     uint32_t generation;

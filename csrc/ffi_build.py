@@ -44,6 +44,7 @@ ffibuilder.set_source(
         "-Wno-missing-field-initializers",
         *os.environ.get("TWAMP_CFLAGS", "").split(),
     ],
+    libraries=["crypto"],
     extra_link_args=os.environ.get("TWAMP_LDFLAGS", "").split(),
 )
 

@@ -5,10 +5,13 @@
 
 #define TW_POOL_NONE TW_INDEX_NONE
 
+struct tw_cipher;
+
 struct tw_pool_session {
     struct tw_index_key key; /* the peer, and the row of the socket as its scope */
     struct tw_session_stats stats;
-    uint64_t deadline_ns; /* CLOCK_MONOTONIC */
+    uint64_t deadline_ns;     /* CLOCK_MONOTONIC */
+    struct tw_cipher *cipher; /* the caller's to close; NULL = unauthenticated */
     uint32_t generation;
     uint32_t next_free;
     uint8_t used;

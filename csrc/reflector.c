@@ -26,8 +26,10 @@ struct ready {
 };
 
 struct tw_reflector {
-    pthread_mutex_t lock; /* over pool and stats */
+    pthread_mutex_t lock; /* over pool, retired and stats */
     struct tw_pool pool;
+    struct tw_cipher
+        *retired; /* of removed sessions: the loop may be using them, and closes them */
     struct tw_reflector_stats stats;
     struct tw_reflector_config config;
     int epoll;
@@ -103,6 +105,9 @@ void tw_reflector_close(struct tw_reflector *reflector)
     close_descriptor(reflector->stamping);
     close_descriptor(reflector->wake);
     close_descriptor(reflector->epoll);
+    for (uint32_t row = 0; row < reflector->pool.fresh_session; row++)
+        tw_cipher_close(reflector->pool.sessions[row].cipher);
+    tw_cipher_close_retired(&reflector->retired);
     tw_batch_close(&reflector->batch);
     tw_pool_close(&reflector->pool);
     pthread_mutex_destroy(&reflector->lock);
@@ -134,6 +139,9 @@ static int check_session(const struct tw_session_config *config)
 
     if ((ip_version != 4 && ip_version != 6) || config->peer.ip_version != ip_version ||
         config->dscp > 63)
+        return -EINVAL;
+    if (config->mode != TW_MODE_UNAUTHENTICATED && config->mode != TW_MODE_AUTHENTICATED &&
+        config->mode != TW_MODE_ENCRYPTED)
         return -EINVAL;
     /* From a wildcard address the reply might leave with another source than was asked. */
     if (memcmp(config->local.address, unspecified, sizeof unspecified) == 0)
@@ -171,8 +179,8 @@ static int duplicate(const struct tw_reflector *reflector, const struct tw_endpo
 }
 
 /* Takes *fd over, and sets it to -1, when the pool has no socket there yet. */
-static int64_t add_session(struct tw_reflector *reflector, const struct tw_session_config *config,
-                           int *fd, uint32_t overflows)
+static int64_t adopt_and_add(struct tw_reflector *reflector, const struct tw_session_config *config,
+                             int *fd, uint32_t overflows)
 {
     struct tw_pool *pool = &reflector->pool;
     struct epoll_event event = {.events = EPOLLIN};
@@ -199,10 +207,24 @@ static int64_t add_session(struct tw_reflector *reflector, const struct tw_sessi
     return tw_pool_add(pool, socket, config);
 }
 
+/* Takes *cipher over, and sets it to NULL, when the session is added. */
+static int64_t add_session(struct tw_reflector *reflector, const struct tw_session_config *config,
+                           int *fd, uint32_t overflows, struct tw_cipher **cipher)
+{
+    const int64_t id = adopt_and_add(reflector, config, fd, overflows);
+
+    if (id >= 0) {
+        tw_pool_session(&reflector->pool, id)->cipher = *cipher;
+        *cipher = NULL;
+    }
+    return id;
+}
+
 int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
                          int fd)
 {
     int64_t result = check_session(config);
+    struct tw_cipher *cipher;
     uint32_t overflows = 0;
     int own = -1;
 
@@ -214,10 +236,16 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
             return own;
         overflows = tw_socket_overflows(own);
     }
+    cipher = tw_cipher_open(config->mode, &config->keys);
+    if (cipher == NULL && config->mode != TW_MODE_UNAUTHENTICATED) {
+        close_descriptor(own);
+        return -ENOMEM;
+    }
     pthread_mutex_lock(&reflector->lock);
-    result = add_session(reflector, config, &own, overflows);
+    result = add_session(reflector, config, &own, overflows, &cipher);
     pthread_mutex_unlock(&reflector->lock);
     close_descriptor(own); /* there was a socket already, or an error: nobody saw this one */
+    tw_cipher_close(cipher);
     return result;
 }
 
@@ -248,16 +276,20 @@ int tw_reflector_finish(struct tw_reflector *reflector, int64_t id, uint64_t dea
 int tw_reflector_remove(struct tw_reflector *reflector, int64_t id)
 {
     struct tw_pool_session *session;
-    int dying = 0;
+    int work = 0; /* for the loop */
 
     pthread_mutex_lock(&reflector->lock);
     session = tw_pool_session(&reflector->pool, id);
-    if (session != NULL)
-        dying = tw_pool_remove(&reflector->pool, session);
+    if (session != NULL) {
+        work = session->cipher != NULL;
+        tw_cipher_retire(&reflector->retired, session->cipher);
+        session->cipher = NULL;
+        work |= tw_pool_remove(&reflector->pool, session);
+    }
     pthread_mutex_unlock(&reflector->lock);
     if (session == NULL)
         return -ENOENT;
-    return dying ? wake_up(reflector) : 0;
+    return work ? wake_up(reflector) : 0;
 }
 
 int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
@@ -321,6 +353,18 @@ static void bury_dying(struct tw_reflector *reflector)
     wake_up(reflector);
 }
 
+/* Between two batches nothing of a removed session is in use. */
+static void close_retired(struct tw_reflector *reflector)
+{
+    struct tw_cipher *retired;
+
+    pthread_mutex_lock(&reflector->lock);
+    retired = reflector->retired;
+    reflector->retired = NULL;
+    pthread_mutex_unlock(&reflector->lock);
+    tw_cipher_close_retired(&retired);
+}
+
 /* Before anything else: who wakes us later wakes the next turn. */
 static void hear_wakes(struct tw_reflector *reflector, const struct epoll_event *events, int count)
 {
@@ -364,6 +408,7 @@ int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms)
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     hear_wakes(reflector, events, count);
+    close_retired(reflector);
     bury_dying(reflector);
     sockets = resolve(reflector, events, count, ready);
     for (int i = 0; i < sockets; i++)

@@ -90,6 +90,36 @@ static int is_peer(const struct tw_endpoint *peer, const struct tw_endpoint *sou
            !memcmp(source->address, peer->address, peer->ip_version == 4 ? 4 : 16);
 }
 
+/* The head of a reply, as the unauthenticated layout has it: 0, or enum tw_sender_drop. */
+static int read_head(const struct tw_samples *samples, const struct tw_reply *reply,
+                     struct tw_reflector_packet *packet)
+{
+    struct tw_secured_reflector_packet secured;
+
+    if (samples->cipher == NULL) {
+        if (reply->length < sizeof *packet)
+            return TW_SENDER_DROP_SHORT;
+        memcpy(packet, reply->packet, sizeof *packet);
+        return 0;
+    }
+    if (reply->length < sizeof secured)
+        return TW_SENDER_DROP_SHORT;
+    memcpy(&secured, reply->packet, sizeof secured);
+    if (!tw_cipher_unseal_reply(samples->cipher, (uint8_t *)&secured))
+        return TW_SENDER_DROP_HMAC;
+    *packet = (struct tw_reflector_packet){
+        .sequence_number = secured.sequence_number,
+        .timestamp = secured.timestamp,
+        .error_estimate = secured.error_estimate,
+        .receive_timestamp = secured.receive_timestamp,
+        .sender_sequence_number = secured.sender_sequence_number,
+        .sender_timestamp = secured.sender_timestamp,
+        .sender_error_estimate = secured.sender_error_estimate,
+        .sender_ttl = secured.sender_ttl,
+    };
+    return 0;
+}
+
 /* RFC 5357 section 4.2.1 on the layout, RFC 4656 section 4.1.2 on the Multiplier; 0 or enum
  * tw_sender_drop. */
 static int judge(const struct tw_samples *samples, const struct tw_reply *reply,
@@ -97,11 +127,11 @@ static int judge(const struct tw_samples *samples, const struct tw_reply *reply,
 {
     if (!is_peer(&samples->peer, &reply->source))
         return TW_SENDER_DROP_FOREIGN;
-    if (reply->length < sizeof *packet)
-        return TW_SENDER_DROP_SHORT;
     if (reply->length > TW_PACKET_MAX)
         return TW_SENDER_DROP_LONG;
-    memcpy(packet, reply->packet, sizeof *packet);
+    int drop = read_head(samples, reply, packet);
+    if (drop)
+        return drop;
     if (!packet->error_estimate.octets[1])
         return TW_SENDER_DROP_ERROR_ESTIMATE;
     uint32_t sequence = tw_get32(packet->sender_sequence_number);

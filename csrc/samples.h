@@ -1,9 +1,11 @@
 /* samples.h: between sender.c, which does system calls, and samples.c, which keeps the table.  Not
  * for Python. */
 #pragma once
+#include "crypto.h"
 #include "engine.h"
 
-#define TW_REPLY_HEAD sizeof(struct tw_reflector_packet) /* all that is read of a reply */
+/* All that is read of a reply, of either layout. */
+#define TW_REPLY_HEAD sizeof(struct tw_secured_reflector_packet)
 
 /* Which transmit stamp belongs to which packet.  The kernel numbers the sends of a socket, but
  * whether a send that failed has used up a number depends on the failure and on the kernel's
@@ -23,6 +25,7 @@ struct tw_samples {
     struct tw_sender_stats stats;
     struct tw_departures departures;
     struct tw_endpoint peer;
+    struct tw_cipher *cipher; /* NULL = unauthenticated */
     uint32_t attempted;
     uint32_t duplicates_size;
     uint32_t rank; /* of the arrival accepted last */

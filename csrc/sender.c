@@ -172,14 +172,37 @@ static void renumber(struct tw_sender *sender)
     tw_samples_renumber(&sender->samples);
 }
 
+/* Sealed as far as it can be before T1 is known: authenticated mode does not cover the timestamp.
+ */
+static void prepare_secured(struct tw_sender *sender, struct tw_secured_sender_packet *packet)
+{
+    *packet = (struct tw_secured_sender_packet){
+        .sequence_number = tw_put32(sender->samples.attempted),
+    };
+    if (sender->config.mode == TW_MODE_AUTHENTICATED)
+        tw_cipher_seal_request(sender->samples.cipher, (uint8_t *)packet);
+}
+
+static void finish_secured(struct tw_sender *sender, const struct tw_sender_packet *packet,
+                           struct tw_secured_sender_packet *secured)
+{
+    secured->timestamp = packet->timestamp;
+    secured->error_estimate = packet->error_estimate;
+    if (sender->config.mode == TW_MODE_ENCRYPTED)
+        tw_cipher_seal_request(sender->samples.cipher, (uint8_t *)secured);
+}
+
 static void send_packet(struct tw_sender *sender, uint64_t due_ns)
 {
     const struct tw_sender_config *config = &sender->config;
+    const int is_secured = config->mode != TW_MODE_UNAUTHENTICATED;
+    struct tw_secured_sender_packet secured;
     struct tw_sender_packet packet;
     /* A window that moves: what repeats could be compressed on the way (RFC 4656 section 4.1.2). */
     const uint8_t *padding =
         config->padding ? config->padding + (sender->samples.attempted & 255) : NULL;
-    struct iovec vectors[2] = {{&packet, sizeof packet},
+    struct iovec vectors[2] = {{is_secured ? (void *)&secured : (void *)&packet,
+                                is_secured ? sizeof secured : sizeof packet},
                                {(void *)(uintptr_t)padding, config->padding_length}};
     struct msghdr message = {
         .msg_name = &sender->peer,
@@ -191,6 +214,8 @@ static void send_packet(struct tw_sender *sender, uint64_t due_ns)
 
     if (sender->samples.departures.doubtful_from != UINT32_MAX)
         renumber(sender);
+    if (is_secured)
+        prepare_secured(sender, &secured);
     do
         now_ns = tw_clock_monotonic_ns();
     while (now_ns < due_ns);
@@ -198,6 +223,8 @@ static void send_packet(struct tw_sender *sender, uint64_t due_ns)
     tw_samples_prepare(&sender->samples, tw_clock_unix_ns(),
                        late_ns > INT32_MAX ? INT32_MAX : (int32_t)late_ns, sender->error_estimate,
                        &packet);
+    if (is_secured)
+        finish_secured(sender, &packet, &secured);
     int error = sendmsg(sender->fd, &message, MSG_DONTWAIT) < 0 ? errno : 0;
     tw_samples_attempted(&sender->samples, error, now_ns);
     sender->last_send_ns = now_ns;
@@ -351,8 +378,14 @@ static int check_config(const struct tw_sender_config *config, int fd)
         return -errno;
     if (domain != (config->peer.ip_version == 4 ? AF_INET : AF_INET6))
         return -EAFNOSUPPORT;
-    if (config->padding_length > TW_PACKET_MAX - sizeof(struct tw_sender_packet))
+    const size_t head = config->mode == TW_MODE_UNAUTHENTICATED
+                            ? sizeof(struct tw_sender_packet)
+                            : sizeof(struct tw_secured_sender_packet);
+    if (config->padding_length > TW_PACKET_MAX - head)
         return -EMSGSIZE;
+    if (config->mode != TW_MODE_UNAUTHENTICATED && config->mode != TW_MODE_AUTHENTICATED &&
+        config->mode != TW_MODE_ENCRYPTED)
+        return -EINVAL;
     if ((config->padding_length && !config->padding) || !config->peer.port ||
         (config->count && (!config->schedule || !config->samples)) ||
         (config->duplicates_size && !config->duplicates))
@@ -397,8 +430,10 @@ int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_send
         .duplicates = config->duplicates,
         .duplicates_size = config->duplicates_size,
         .peer = config->peer,
+        .cipher = tw_cipher_open(config->mode, &config->keys),
         .departures.doubtful_from = UINT32_MAX,
     };
+    explicit_bzero(&opened->config.keys, sizeof opened->config.keys);
     opened->margin_ns = MARGIN_FIRST_NS;
     opened->error_estimate = tw_clock_error_estimate(T1_ERROR_NS);
     opened->peer_length = tw_socket_address(&config->peer, &opened->peer);
@@ -406,6 +441,8 @@ int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_send
     pthread_mutex_init(&opened->lock, NULL);
     lay_out_inbox(&opened->inbox);
     error = open_sockets(opened, fd);
+    if (!error && config->mode != TW_MODE_UNAUTHENTICATED && !opened->samples.cipher)
+        error = -ENOMEM;
     if (error) {
         tw_sender_close(opened);
         return error;
@@ -422,6 +459,7 @@ void tw_sender_close(struct tw_sender *sender)
         close(sender->fd);
     if (sender->wake_fd >= 0)
         close(sender->wake_fd);
+    tw_cipher_close(sender->samples.cipher);
     pthread_mutex_destroy(&sender->lock);
     free(sender);
 }

@@ -19,6 +19,15 @@ struct tw_endpoint {
     uint8_t reserved;
 };
 
+/* How test packets are protected; mixed mode (8) does not protect them (RFC 5618 section 3.1). */
+enum tw_mode { TW_MODE_UNAUTHENTICATED = 1, TW_MODE_AUTHENTICATED = 2, TW_MODE_ENCRYPTED = 4 };
+
+/* The keys of one test session (RFC 4656 section 4.1.2). */
+struct tw_test_keys {
+    uint8_t aes[16];
+    uint8_t hmac[32];
+};
+
 /* Where a timestamp came from. */
 enum tw_source {
     TW_SOURCE_NONE = 0, /* no timestamp at all */
@@ -32,6 +41,7 @@ enum tw_source {
 enum tw_drop {
     TW_DROP_SHORT = 1,      /* shorter than the sender packet of the mode */
     TW_DROP_LONG,           /* longer than TW_PACKET_MAX, truncated by the kernel */
+    TW_DROP_HMAC,           /* secured modes: not sealed with the keys of the session */
     TW_DROP_ERROR_ESTIMATE, /* Multiplier 0: corrupt (RFC 4656 section 4.1.2) */
     TW_DROP_NO_SESSION,     /* from an address and port that no session here expects */
     TW_DROP_NOT_STARTED,    /* before Start-Sessions */
@@ -58,6 +68,17 @@ int tw_reflect(const uint8_t *request, size_t length, const struct tw_arrival *a
 
 /* Writes T3 (wire format) into a reply. */
 void tw_reflect_stamp(uint8_t *reply, uint64_t timestamp);
+
+/* The same for the layouts of the secured modes: request in clear, reply to be sealed. */
+int tw_reflect_secured(const uint8_t *request, size_t length, const struct tw_arrival *arrival,
+                       uint8_t *reply);
+void tw_reflect_secured_stamp(uint8_t *reply, uint64_t timestamp);
+
+/* ---- crypto.c: what it does to one packet, for tests: 0, -EBADMSG for a wrong HMAC, -EINVAL ----
+ */
+
+int tw_crypto_packet(uint8_t mode, const struct tw_test_keys *keys, int is_reply, int seal,
+                     uint8_t *packet);
 
 /* ---- clock.c --------------------------------------------------------------------------------- */
 
@@ -104,8 +125,10 @@ struct tw_reflector_config {
 struct tw_session_config {
     struct tw_endpoint local; /* Receiver Address, Receiver Port */
     struct tw_endpoint peer;  /* Sender Address, Sender Port */
+    struct tw_test_keys keys; /* of the secured modes */
     uint8_t dscp;             /* of the replies: 0..63 */
-    uint8_t reserved[7];
+    uint8_t mode;             /* enum tw_mode */
+    uint8_t reserved[6];
 };
 
 struct tw_session_stats {
@@ -120,8 +143,8 @@ struct tw_reflector_stats {
     uint64_t reflected;
     uint64_t drops[TW_DROP_COUNT];             /* [0] stays 0 */
     uint64_t receive_sources[TW_SOURCE_COUNT]; /* T2 of reflected and dropped packets, by source */
-    uint64_t refused_stamps;    /* kernel stamps that were far from the clock */
-    uint64_t truncated_control; /* MSG_CTRUNC: some control message did not fit */
+    uint64_t refused_stamps;                   /* kernel stamps that were far from the clock */
+    uint64_t truncated_control;                /* MSG_CTRUNC: some control message did not fit */
     uint64_t
         overflows; /* never received: lost in full receive buffers; seen with the next packet */
     uint32_t sessions;
@@ -166,6 +189,7 @@ enum tw_sender_drop {
     TW_SENDER_DROP_SHORT = 1,      /* shorter than the reflector packet of the mode */
     TW_SENDER_DROP_LONG,           /* longer than TW_PACKET_MAX */
     TW_SENDER_DROP_FOREIGN,        /* not from the Session-Reflector's address and port */
+    TW_SENDER_DROP_HMAC,           /* secured modes: not sealed with the keys of the session */
     TW_SENDER_DROP_ERROR_ESTIMATE, /* Multiplier 0 */
     TW_SENDER_DROP_SEQUENCE,       /* a Sender Sequence Number that was not sent */
     TW_SENDER_DROP_NO_ROOM, /* a further copy of a packet, and the table of duplicates is full */
@@ -201,13 +225,15 @@ struct tw_sender_config {
     uint64_t start_ns;            /* CLOCK_MONOTONIC */
     uint64_t loss_timeout_ns;     /* how long replies are read after the last packet */
     struct tw_endpoint peer;      /* the Session-Reflector */
+    struct tw_test_keys keys;     /* of the secured modes */
     uint32_t count;
-    uint32_t padding_length; /* octets after the 14 of the header */
+    uint32_t padding_length; /* octets after the header: 14, or 48 in the secured modes */
     uint32_t duplicates_size;
     uint32_t receive_buffer; /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint8_t dscp;
-    uint8_t ttl; /* 255 (RFC 4656 section 4.1.2) */
-    uint8_t reserved[6];
+    uint8_t ttl;  /* 255 (RFC 4656 section 4.1.2) */
+    uint8_t mode; /* enum tw_mode */
+    uint8_t reserved[5];
 };
 
 struct tw_sender_stats {

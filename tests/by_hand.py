@@ -25,6 +25,7 @@ from twamp.protocol.packets import ReflectorPacket, SenderPacket
 from twamp.protocol.timestamps import interval_from_ns
 from twamp.server import Server
 from twamp.session_reflector import SessionReflector
+from twamp.users import Users
 
 SECOND = 1_000_000_000
 ANSWER_WITHIN = 5.0  # a bound, not a measurement: what does not come by then is not coming
@@ -41,12 +42,12 @@ class Responder:
 
     @classmethod
     @asynccontextmanager
-    async def listening(cls, **options: Any) -> AsyncIterator[Self]:
+    async def listening(cls, users: Users | None = None, **options: Any) -> AsyncIterator[Self]:
         options.setdefault("port", 0)
         config = ReflectorConfig(**options)
         async with (
             SessionReflector(maximum_sessions=config.maximum_sessions) as reflector,
-            Server(config, reflector) as server,
+            Server(config, reflector, users) as server,
         ):
             yield cls(server, reflector)
 

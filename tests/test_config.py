@@ -47,6 +47,9 @@ def test_defaults_are_the_published_ones() -> None:
         "test_inactivity_timeout": 900,
         "dscp_value": 0,
         "tx_batch": 2,
+        "mode": (),
+        "key_file": None,
+        "pbkdf2_count": 32768,
     }
 
 
@@ -141,7 +144,7 @@ def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
             with pytest.raises(ConfigError):
                 ReflectorConfig(**values)
         checked += 1
-    assert checked == 9
+    assert checked == 10
 
 
 def test_each_row_has_help_and_an_option_of_its_name() -> None:

@@ -27,7 +27,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], Accept]] = {
     "packets": ({"number_of_packets": 1}, Accept.NOT_SUPPORTED),
     "PHB in Type-P": ({"type_p_descriptor": 1 << 30}, Accept.NOT_SUPPORTED),
     "low bits in Type-P": ({"type_p_descriptor": 1}, Accept.NOT_SUPPORTED),
-    "padding": ({"padding_length": 65507 - 40}, Accept.NOT_SUPPORTED),
+    "padding": ({"padding_length": 65507 - 111}, Accept.NOT_SUPPORTED),
     "Sender Port 0": ({"sender_port": 0}, Accept.NOT_SUPPORTED),
     "a stranger's Receiver Address": (
         {"receiver_address": bytes([192, 0, 2, 9]) + bytes(12)},

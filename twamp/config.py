@@ -10,6 +10,7 @@ values, so a value may be text (command line), what TOML has for it, or the fiel
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,42 @@ def percentile_list(value: object) -> tuple[Decimal, ...]:
             if all(0 <= number <= 100 for number in numbers):
                 return numbers
     raise ValueError("a list of percentiles from 0 to 100 such as 50,95,99.9")
+
+
+MODES = ("unauthenticated", "authenticated", "encrypted", "mixed")
+
+
+def mode_name(value: object) -> str:
+    """A security mode, or with ``no-`` before it that it is not to be served (Vyatta's form)."""
+    if isinstance(value, str) and value.strip().lower().removeprefix("no-") in MODES:
+        return value.strip().lower()
+    raise ValueError(f"a mode: {', '.join(MODES)}, or no- and one of these")
+
+
+def auth_modes(value: object) -> str:
+    """perfSONAR's letters, in any order: the strongest that is offered is taken."""
+    if isinstance(value, str) and value and not set(value.upper()) - set("AEMO"):
+        return "".join(letter for letter in "EAMO" if letter in value.upper())
+    raise ValueError("letters of A (authenticated), E (encrypted), M (mixed), O (open), such as AE")
+
+
+def power_of_two(value: object) -> int:
+    number = integer(value)
+    if number.bit_count() != 1:
+        raise ValueError("a power of two such as 32768")
+    return number
+
+
+def user_name(value: object) -> str:
+    if isinstance(value, str) and 1 <= len(value.encode()) <= 80 and "\0" not in value:
+        return value
+    raise ValueError("a user name of 1 to 80 octets")
+
+
+def file_path(value: object) -> str:
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    raise ValueError("the name of a file")
 
 
 # ---- rows ----------------------------------------------------------------------------------------
@@ -318,10 +355,26 @@ def _help(row: Row) -> str:
 
 def from_arguments(config_class: type[ConfigT], namespace: argparse.Namespace) -> ConfigT:
     """The config that a parsed command line asks for; what it does not say is the default."""
+    return config_class(**given_fields(config_class, namespace))
+
+
+def given_fields(config_class: type[Config], namespace: argparse.Namespace) -> dict[str, Any]:
+    """The fields that a parsed command line sets."""
     given = vars(namespace)
-    return config_class(
-        **{field: given[field] for field, _ in rows(config_class) if field in given}
-    )
+    return {field: given[field] for field, _ in rows(config_class) if field in given}
+
+
+# ---- a file --------------------------------------------------------------------------------------
+
+
+def from_table(config_class: type[Config], table: Mapping[str, object]) -> dict[str, Any]:
+    """The fields that a TOML table sets; an unknown key is refused with the nearest known one."""
+    known = {key_of(field): field for field, _ in rows(config_class)}
+    for key in table.keys() - known.keys():
+        near = difflib.get_close_matches(key, known, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise ConfigError(f"{key!r} is no option; {remedy}")
+    return {known[key]: value for key, value in table.items()}
 
 
 # ---- the programs --------------------------------------------------------------------------------
@@ -360,6 +413,29 @@ class ReflectorConfig(Config):
     tx_batch: int = option(
         2, 1, 64, "replies sent by one system call; the error of T3 grows with each"
     )
+    mode: tuple[str, ...] = option(
+        (), help="security mode to offer, repeatable; or no-MODE to leave one out; "
+        "without, all that can be served",
+        read=mode_name, multiple=True, metavar="MODE",
+    )  # fmt: skip
+    key_file: str | None = option(
+        None, help="users of the secured modes: lines of identity and hexadecimal passphrase",
+        read=file_path, flags=("-k",), metavar="FILE",
+    )  # fmt: skip
+    pbkdf2_count: int = option(
+        32768, 1024, 1 << 24, "iterations that make a key of a passphrase, a power of two",
+        read=power_of_two,
+    )  # fmt: skip
+
+    def check_cross_rules(self) -> None:
+        negative = [name for name in self.mode if name.startswith("no-")]
+        if negative and len(negative) != len(self.mode):
+            raise ConfigError(
+                f"mode: {', '.join(self.mode)} says both what to offer and what not to; "
+                "give modes, or no- modes"
+            )
+        if len(set(negative)) == len(MODES):
+            raise ConfigError("mode: nothing is left to offer; leave one of the no- modes out")
 
     def check_cross_rules(self) -> None:
         """Who chooses both factors means their product; the default of the other promises nothing."""
@@ -437,6 +513,19 @@ class PingConfig(Config):
     )
     machine: bool = option(False, help="summary as keys and values", read=flag, flags=("-M",))
     json: bool = option(False, help="report as JSON, in nanoseconds", read=flag)
+    auth_mode: str | None = option(
+        None, help="modes to accept, of A, E, M, O: authenticated, encrypted, mixed, open; "
+        "without, O, or AEM with a user",
+        read=auth_modes, flags=("-A",), metavar="AEMO",
+    )  # fmt: skip
+    user: str | None = option(None, help="user of the secured modes", read=user_name, flags=("-u",))
+    key_file: str | None = option(
+        None, help="file with the user's passphrase; without, it is asked for on the terminal",
+        read=file_path, flags=("-k",), metavar="FILE",
+    )  # fmt: skip
+    maximum_pbkdf2_count: int = option(
+        32768, 1024, 1 << 31, "most iterations to spend on a key at a Server's wish"
+    )
     zero_padding: bool = option(False, help="padding of zeros, not of random octets", read=flag)
     units: str = option("m", help="unit of times: n, u, m or s", read=unit_of_time, flags=("-n",))
     quiet: bool = option(False, help="no summary", read=flag, flags=("-Q",))
@@ -446,6 +535,10 @@ class PingConfig(Config):
     )  # fmt: skip
 
     def check_cross_rules(self) -> None:
+        if self.key_file is not None and self.user is None:
+            raise ConfigError("key-file: whose passphrase? give --user too")
+        if self.user is None and set(self.auth_mode or "O") != {"O"}:
+            raise ConfigError(f"auth-mode: {self.auth_mode} needs a user; give --user NAME")
         if self.ipv4 and self.ipv6:
             raise ConfigError("ipv4: true excludes ipv6: true; give one of -4 and -6")
         low, high = self.port_range

@@ -5,16 +5,18 @@ import contextlib
 import errno
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ProtocolError, Refused, RemoteProtocolError
 from twamp.protocol.control_messages import (
+    SECURITY_MODES,
     Accept,
     AcceptSession,
     Modes,
@@ -28,6 +30,7 @@ from twamp.protocol.control_messages import (
     type_p_descriptor_from_dscp,
 )
 from twamp.protocol.conversation import SECOND, Conversation, Role, Timers
+from twamp.protocol.crypto import PacketKeys, SessionKeys, packet_keys, seal_token, token_key
 from twamp.protocol.message import Message
 from twamp.protocol.timestamps import interval_from_ns
 
@@ -35,7 +38,11 @@ logger = logging.getLogger(__name__)
 
 READ_SIZE = 4096
 TIMEOUT = 10.0
-MODES = Modes.UNAUTHENTICATED
+MAXIMUM_COUNT = 32768  # RFC 5357 section 6
+LEAST_COUNT = 1024  # RFC 4656 section 3.1
+# Strongest first.
+PREFERENCE = (Modes.ENCRYPTED, Modes.AUTHENTICATED, Modes.MIXED, Modes.UNAUTHENTICATED)
+SECURED = Modes.ENCRYPTED | Modes.AUTHENTICATED | Modes.MIXED
 
 _MEANING = {
     Accept.FAILURE: "failure, reason unspecified",
@@ -47,6 +54,16 @@ _MEANING = {
 }
 
 AnswerT = TypeVar("AnswerT", bound=Message)
+
+
+class Credentials(NamedTuple):
+    """A user of the Server's, for the secured modes."""
+
+    user: str
+    passphrase: bytes
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.user!r}, …)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +92,12 @@ class AcceptedSession:
     sid: bytes
     sender: Endpoint
     reflector: Endpoint
+    mode: Modes = Modes.UNAUTHENTICATED  # of the test packets
+    keys: PacketKeys | None = field(default=None, repr=False)  # where that mode protects them
 
 
 class ControlClient:
-    """One TWAMP-Control connection, unauthenticated.
+    """One TWAMP-Control connection.
 
     ::
 
@@ -100,6 +119,7 @@ class ControlClient:
         self._writer = writer
         self.local = Endpoint.from_sockaddr(writer.get_extra_info("sockname"))
         self.remote = Endpoint.from_sockaddr(writer.get_extra_info("peername"))
+        self._keys: SessionKeys | None = None
         self._conversation = Conversation(
             Role.CONTROL_CLIENT,
             now_ns=time.monotonic_ns(),
@@ -119,8 +139,15 @@ class ControlClient:
         family: int = 0,
         interface: str | None = None,
         dscp: int = 0,
+        credentials: Credentials | None = None,
+        modes: Modes | None = None,
+        maximum_count: int = MAXIMUM_COUNT,
     ) -> Self:
         """Connects to the first address of ``host`` that answers, and agrees on a mode.
+
+        That is the strongest of ``modes`` that the Server offers: by default unauthenticated, and with
+        ``credentials`` any but that, so that nothing is less protected than was meant.  A Server that asks
+        for more than ``maximum_count`` iterations to make a key is refused.
 
         ``timeout``: seconds for the connection and for every answer; ``family``: ``AF_INET``,
         ``AF_INET6`` or 0; ``dscp`` marks the control packets.
@@ -135,7 +162,7 @@ class ControlClient:
             sock.close()
             raise
         try:
-            await client._set_up()
+            await client._set_up(credentials, modes, maximum_count)
         except BaseException:
             await client.aclose()
             raise
@@ -161,7 +188,16 @@ class ControlClient:
 
     # ---- the conversation --------------------------------------------------------------------------
 
-    async def _set_up(self) -> None:
+    @property
+    def mode(self) -> Modes:
+        """The security mode that was agreed on."""
+        return self._conversation.mode & SECURITY_MODES
+
+    async def _set_up(
+        self, credentials: Credentials | None, modes: Modes | None, maximum_count: int
+    ) -> None:
+        if modes is None:
+            modes = Modes.UNAUTHENTICATED if credentials is None else SECURED
         greeting = await self._receive(ServerGreeting)
         if not greeting.modes:
             raise Refused(
@@ -169,17 +205,51 @@ class ControlClient:
                 accept=Accept.FAILURE,
                 section="RFC 4656 section 3.1",
             )
-        if not greeting.modes & MODES:
-            self._send(SetUpResponse(Modes(0)))
-            await self._writer.drain()
+        possible = greeting.modes & modes & (SECURED if credentials else ~SECURED)
+        mode = next((mode for mode in PREFERENCE if mode & possible), Modes(0))
+        if not mode:
+            await self._decline()
             raise Refused(
-                f"{self.remote} offers modes {int(greeting.modes)}, not unauthenticated (1)",
+                f"{self.remote} offers {_names(greeting.modes)}, acceptable would be {_names(modes)}",
                 accept=Accept.NOT_SUPPORTED,
                 section="RFC 4656 section 3.1",
             )
-        self._send(SetUpResponse(MODES))
+        if credentials is None or mode is Modes.UNAUTHENTICATED:
+            self._send(SetUpResponse(mode))
+        else:
+            await self._prove(greeting, mode, credentials, maximum_count)
         start = await self._receive(ServerStart)
         self._insist(start.accept, "the connection", "RFC 4656 section 3.1")
+
+    async def _decline(self) -> None:
+        self._send(SetUpResponse(Modes(0)))
+        await self._writer.drain()
+
+    async def _prove(
+        self, greeting: ServerGreeting, mode: Modes, credentials: Credentials, maximum_count: int
+    ) -> None:
+        """Sends the Token: that we know the passphrase, and the keys of this connection."""
+        if not LEAST_COUNT <= greeting.count <= maximum_count:
+            await self._decline()
+            raise Refused(
+                f"{self.remote} wants {greeting.count} iterations for a key; we do {LEAST_COUNT} to"
+                f" {maximum_count} (--maximum-pbkdf2-count)",
+                accept=Accept.NOT_SUPPORTED,
+                section="RFC 5357 section 6",
+            )
+        key = await asyncio.get_running_loop().run_in_executor(
+            None, token_key, credentials.passphrase, greeting.salt, greeting.count
+        )
+        self._keys = SessionKeys(secrets.token_bytes(16), secrets.token_bytes(32))
+        self._conversation.use_keys(self._keys)
+        self._send(
+            SetUpResponse(
+                mode,
+                key_id=credentials.user.encode().ljust(80, b"\0"),
+                token=seal_token(key, greeting.challenge, self._keys),
+                client_iv=secrets.token_bytes(16),
+            )
+        )
 
     async def request_session(self, request: SessionRequest) -> AcceptedSession:
         """Asks for a session; the Server may choose another Receiver Port than the one asked for."""
@@ -204,7 +274,15 @@ class ControlClient:
             sid=answer.sid,
             sender=self.local._replace(address=sender, port=request.sender_port),
             reflector=self.remote._replace(address=reflector, port=answer.port),
+            mode=Modes.UNAUTHENTICATED if self.mode is Modes.MIXED else self.mode,
+            keys=self._packet_keys(answer.sid),
         )
+
+    def _packet_keys(self, sid: bytes) -> PacketKeys | None:
+        """RFC 5618 section 3.1: in mixed mode the test packets are not protected."""
+        if self._keys is None or self.mode is Modes.MIXED:
+            return None
+        return packet_keys(sid, self._keys)
 
     async def start_sessions(self) -> None:
         """From now on the Session-Reflector answers (RFC 5357 section 3.7)."""
@@ -262,6 +340,11 @@ class ControlClient:
                 accept=accept,
                 section=section,
             )
+
+
+def _names(modes: Modes) -> str:
+    known = [str(mode.name).lower() for mode in PREFERENCE if mode & modes]
+    return ", ".join(known) or "no mode that we know"
 
 
 def _address_field(address: IPAddress | None) -> bytes:

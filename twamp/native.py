@@ -5,8 +5,9 @@ from typing import Any
 
 from twamp._native import ffi, lib
 from twamp.endpoint import Endpoint
+from twamp.protocol.crypto import PacketKeys
 
-__all__ = ["check", "enum_names", "ffi", "lib", "native_endpoint"]
+__all__ = ["check", "enum_names", "ffi", "lib", "native_endpoint", "native_keys", "wipe_keys"]
 
 
 def check(result: int) -> int:
@@ -31,3 +32,15 @@ def native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "port": endpoint.port,
         "ip_version": endpoint.ip_version,
     }
+
+
+def native_keys(keys: PacketKeys | None) -> dict[str, bytes]:
+    """What cffi makes a ``struct tw_test_keys`` of; zeros where the mode has none."""
+    return {} if keys is None else {"aes": keys.aes, "hmac": keys.hmac}
+
+
+def wipe_keys(native: Any) -> None:
+    """Forgets the keys in a struct that has been handed over."""
+    ffi.memmove(
+        ffi.addressof(native, "keys"), bytes(ffi.sizeof(native.keys)), ffi.sizeof(native.keys)
+    )

@@ -7,9 +7,12 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import functools
+import getpass
 import importlib.metadata
 import json
 import logging
+import operator
 import os
 import random
 import re
@@ -35,10 +38,11 @@ from twamp.config import (
     key_of,
     rows,
 )
-from twamp.control_client import AcceptedSession, ControlClient, SessionRequest
+from twamp.control_client import AcceptedSession, ControlClient, Credentials, SessionRequest
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ConfigError, Refused, TwampError
 from twamp.metrics import Measurement, measure
+from twamp.protocol.control_messages import Modes
 from twamp.protocol.timestamps import NS, ntp_from_unix_ns
 from twamp.report import (
     UNITS,
@@ -55,6 +59,7 @@ from twamp.schedule import make_schedule, parse_intervals
 from twamp.server import Server
 from twamp.session_reflector import SessionReflector
 from twamp.session_sender import SenderConfig, SessionSender
+from twamp.users import Users, read_key_file
 
 MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = range(4)
 # The kernel turns timestamps on some milliseconds after they were asked for, and each session's
@@ -158,9 +163,12 @@ class TestSession:
 class Ping:
     """One run: connect, request every session, start, send, stop."""
 
-    def __init__(self, config: PingConfig, target: Target) -> None:
+    def __init__(
+        self, config: PingConfig, target: Target, credentials: Credentials | None = None
+    ) -> None:
         self.config = config
         self.target = target
+        self.credentials = credentials
         self.interrupted = False
         self.warnings: list[str] = []
         self._senders: list[SessionSender] = []
@@ -235,6 +243,9 @@ class Ping:
                 source_address=config.source_address,
                 family=family,
                 interface=config.interface,
+                credentials=self.credentials,
+                modes=modes_of(config.auth_mode),
+                maximum_count=config.maximum_pbkdf2_count,
             )
         except socket.gaierror as error:
             raise OSError(
@@ -320,6 +331,8 @@ class Ping:
             padding_length=config.padding,
             zero_padding=config.zero_padding,
             dscp=config.test_dscp_value,
+            mode=session.accepted.mode,
+            keys=session.accepted.keys,
         )
 
     async def _send(self) -> None:
@@ -367,8 +380,40 @@ def _ports(config: PingConfig) -> Iterator[int]:
     yield from (low + (first + step) % count for step in range(count))
 
 
+_MODES = {
+    "A": Modes.AUTHENTICATED,
+    "E": Modes.ENCRYPTED,
+    "M": Modes.MIXED,
+    "O": Modes.UNAUTHENTICATED,
+}
+
+
+def modes_of(letters: str | None) -> Modes | None:
+    """What ``-A`` says."""
+    if letters is None:
+        return None
+    return functools.reduce(operator.or_, (_MODES[letter] for letter in letters))
+
+
+def credentials_of(config: PingConfig) -> Credentials | None:
+    """The user's passphrase, from the key file or, on a terminal, from the user.
+
+    Raises :class:`~twamp.errors.ConfigError` when there is none.
+    """
+    if config.user is None:
+        return None
+    if config.key_file is not None:
+        users = read_key_file(config.key_file)
+        if config.user not in users:
+            raise ConfigError(f"key-file: {config.key_file} has no user {config.user!r}")
+        return Credentials(config.user, users[config.user])
+    if not sys.stdin.isatty():
+        raise ConfigError("user: no terminal to ask for the passphrase on; give --key-file FILE")
+    return Credentials(config.user, getpass.getpass(f"passphrase of {config.user}: ").encode())
+
+
 @contextlib.asynccontextmanager
-async def loopback_responder(config: PingConfig) -> AsyncIterator[Target]:
+async def loopback_responder(config: PingConfig, users: Users) -> AsyncIterator[Target]:
     """A Server and its Session-Reflector in this program, on a TCP port of the system's choice."""
     address = "::1" if config.ipv6 else "127.0.0.1"
     reflector_config = ReflectorConfig(
@@ -378,7 +423,7 @@ async def loopback_responder(config: PingConfig) -> AsyncIterator[Target]:
     )
     async with (
         SessionReflector(hash_seed=secrets.randbits(64)) as reflector,
-        Server(reflector_config, reflector) as server,
+        Server(reflector_config, reflector, users) as server,
     ):
         yield Target(address, address, server.addresses[0].port)
 
@@ -451,12 +496,15 @@ def _version() -> str:
 # ---- the program ---------------------------------------------------------------------------------
 
 
-async def ping(config: PingConfig, target: Target | None) -> tuple[Ping, list[Measurement]]:
+async def ping(
+    config: PingConfig, target: Target | None, credentials: Credentials | None = None
+) -> tuple[Ping, list[Measurement]]:
     """One run, in or out of the machine; SIGINT and SIGTERM end it early."""
     async with contextlib.AsyncExitStack() as stack:
         if target is None:
-            target = await stack.enter_async_context(loopback_responder(config))
-        one = Ping(config, target)
+            users = Users({} if credentials is None else dict([credentials]))
+            target = await stack.enter_async_context(loopback_responder(config, users))
+        one = Ping(config, target, credentials)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, one.interrupt)
@@ -504,7 +552,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("twamp").addHandler(logging.NullHandler())
     try:
         config, target = read_command_line(sys.argv[1:] if argv is None else argv)
-        one, measurements = uvloop.run(ping(config, target))
+        one, measurements = uvloop.run(ping(config, target, credentials_of(config)))
     except (TwampError, OSError) as error:
         _complain(_text(error))
         return NO_SET_UP

@@ -7,14 +7,18 @@ import logging
 import secrets
 import signal
 import sys
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import uvloop
 
-from twamp.config import ReflectorConfig, add_arguments, from_arguments
+from twamp.config import ReflectorConfig, add_arguments, from_table, given_fields
 from twamp.errors import ConfigError
 from twamp.server import Server
 from twamp.session_reflector import SessionReflector
+from twamp.users import Users, open_private, read_key_file, read_user_tables
 
 logger = logging.getLogger("twamp.reflector")
 
@@ -28,12 +32,42 @@ def parser() -> argparse.ArgumentParser:
     )
     add_arguments(result, ReflectorConfig)
     result.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML: these options by name, and tables [user.NAME] with a password; "
+        "the command line goes before it",
+    )
+    result.add_argument(
         "-v", "--verbose", action="store_true", help="log every control message, not only events"
     )
     return result
 
 
-async def respond(config: ReflectorConfig) -> None:
+def read_options(options: argparse.Namespace) -> tuple[ReflectorConfig, Users]:
+    """What the command line and the file say; raises ConfigError, or OSError for a file."""
+    fields, users = {}, Users()
+    if options.config is not None:
+        table = read_file(options.config)
+        users = read_user_tables(options.config, table.pop("user", {}))
+        fields = from_table(ReflectorConfig, table)
+    config = ReflectorConfig(**fields | given_fields(ReflectorConfig, options))
+    if config.key_file is not None:
+        users |= read_key_file(config.key_file)
+    return config, users
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """A TOML file; one with passwords in it must be private."""
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        if "user" in table:
+            open_private(path)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return table
+
+
+async def respond(config: ReflectorConfig, users: Users) -> None:
     """Serves until SIGINT or SIGTERM; raises :class:`OSError` when it cannot begin."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -44,10 +78,16 @@ async def respond(config: ReflectorConfig) -> None:
         tx_batch=config.tx_batch,
         hash_seed=secrets.randbits(64),
     ) as reflector:
-        async with Server(config, reflector) as server:
+        async with Server(config, reflector, users) as server:
             where = ", ".join(str(address) for address in server.addresses)
             low, high = config.test_ports
-            logger.info("listening on %s, test ports %d-%d", where, low, high)
+            logger.info(
+                "listening on %s, test ports %d-%d, modes offered: %s",
+                where,
+                low,
+                high,
+                str(server.offered.name).lower().replace("|", ", "),
+            )
             await stop.wait()
             logger.info("stopping")
         stats = reflector.stats()
@@ -84,12 +124,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        config = from_arguments(ReflectorConfig, options)
+        config, users = read_options(options)
+    except OSError as error:
+        print(f"twampd: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except ConfigError as error:
         print(f"twampd: {error}", file=sys.stderr)
         return 1
     try:
-        uvloop.run(respond(config))
+        uvloop.run(respond(config, users))
+    except ConfigError as error:
+        print(f"twampd: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"twampd: {explain(error, config)}", file=sys.stderr)
         return 1

@@ -7,17 +7,23 @@ own connection at most.
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
+import functools
 import logging
+import operator
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from twamp.config import ReflectorConfig
+from twamp.config import MODES, ReflectorConfig
 from twamp.endpoint import Endpoint
-from twamp.errors import ProtocolError
+from twamp.errors import ConfigError, IntegrityError, ProtocolError
 from twamp.protocol.control_messages import (
+    SECURITY_MODES,
     Accept,
     AcceptSession,
     Modes,
@@ -38,15 +44,23 @@ from twamp.protocol.conversation import (
     UnexpectedCommand,
     check_mode,
 )
+from twamp.protocol.crypto import SessionKeys, open_token, packet_keys, token_key
 from twamp.protocol.message import Message
 from twamp.protocol.timestamps import ntp_from_unix_ns
 from twamp.session_reflector import SessionReflector
-from twamp.sessions import GrantedSession, Refusal, Sessions, SessionState, read_request
+from twamp.sessions import (
+    UNPROTECTED,
+    GrantedSession,
+    Protected,
+    Refusal,
+    Sessions,
+    SessionState,
+    read_request,
+)
+from twamp.users import Users
 
 logger = logging.getLogger(__name__)
 
-OFFERED = Modes.UNAUTHENTICATED
-PBKDF2_COUNT = 32768  # RFC 5357 section 6; without secured modes it only has to be legal
 READ_SIZE = 4096
 BACKLOG = 128
 ACCEPT_PAUSE = 0.1  # seconds without accepting when descriptors have run out
@@ -56,6 +70,26 @@ TCP_SAVE_SYN = 27
 TCP_SAVED_SYN = 28
 
 
+def offered_modes(names: Sequence[str], users: Users) -> Modes:
+    """What ``mode`` asks for (names, or ``no-`` names) of what can be served; secured modes need users.
+
+    Raises :class:`~twamp.errors.ConfigError` for a mode that cannot be served.
+    """
+    everything = {name: Modes[name.upper()] for name in MODES}
+    positive = [name for name in names if not name.startswith("no-")]
+    if not users:
+        secured = [name for name in positive if name != "unauthenticated"]
+        if secured:
+            raise ConfigError(
+                f"mode: {secured[0]} needs users; give --key-file or [user.NAME] tables"
+            )
+        everything = {"unauthenticated": Modes.UNAUTHENTICATED}
+    chosen = positive or [name for name in everything if f"no-{name}" not in names]
+    if not chosen:
+        raise ConfigError(f"mode: {', '.join(names)} leaves nothing to offer without users")
+    return functools.reduce(operator.or_, (everything[name] for name in chosen))
+
+
 class Server:
     """Listens for TWAMP-Control and grants test sessions of ``reflector``.
 
@@ -63,8 +97,18 @@ class Server:
     :class:`OSError` when it cannot listen.  The reflector is the caller's to close, after the Server.
     """
 
-    def __init__(self, config: ReflectorConfig, reflector: SessionReflector) -> None:
+    def __init__(
+        self, config: ReflectorConfig, reflector: SessionReflector, users: Users | None = None
+    ) -> None:
         self.config = config
+        self.users = users or Users()
+        self.offered = offered_modes(config.mode, self.users)
+        # What went wrong, by name, since the start.
+        self.counters: Counter[str] = Counter()
+        # Keys are derived one at a time: a flood of clients takes one core at most, and never the loop.
+        self._key_deriver = ThreadPoolExecutor(1, thread_name_prefix="twamp-keys")
+        # An unknown user costs what a known one does.
+        self._nobody = secrets.token_bytes(16)
         self.sessions = Sessions(
             reflector,
             test_ports=config.test_ports,
@@ -104,11 +148,28 @@ class Server:
             listener.close()
         self._listeners.clear()
         self.sessions.end_stopped()
+        self._key_deriver.shutdown(wait=False, cancel_futures=True)
 
     @property
     def addresses(self) -> Sequence[Endpoint]:
         """Where TWAMP-Control is listened for."""
         return [Endpoint.from_sockaddr(listener.getsockname()) for listener in self._listeners]
+
+    async def open_token(
+        self, greeting: ServerGreeting, message: SetUpResponse
+    ) -> SessionKeys | None:
+        """The session keys of a client, or None: unknown user or wrong passphrase, who could tell which."""
+        name = message.key_id.rstrip(b"\0").decode("utf-8", "replace")
+        passphrase = self.users.get(name)
+        key = await asyncio.get_running_loop().run_in_executor(
+            self._key_deriver,
+            token_key,
+            self._nobody if passphrase is None else passphrase,
+            greeting.salt,
+            greeting.count,
+        )
+        keys = open_token(key, greeting.challenge, message.token)
+        return None if passphrase is None else keys
 
     def next_sid(self, local: Endpoint) -> bytes:
         """A fresh SID: address ‖ timestamp ‖ random (RFC 4656 section 3.5)."""
@@ -210,12 +271,20 @@ class Connection:
         self._sessions: list[GrantedSession] = []
         self._timer: asyncio.TimerHandle | None = None
         self._expired = ""
+        self._greeting = ServerGreeting(
+            server.offered,
+            challenge=secrets.token_bytes(16),
+            salt=secrets.token_bytes(16),
+            count=server.config.pbkdf2_count,
+        )
+        self._keys: SessionKeys | None = None
+        self._mode = Modes(0)
         self._conversation = Conversation(
             Role.SERVER,
             now_ns=time.monotonic_ns(),
             timers=Timers(servwait_ns=server.config.server_inactivity_timeout * SECOND),
         )
-        self._handlers: dict[type, Callable[..., Message | None]] = {
+        self._handlers: dict[type, Callable[..., Awaitable[Message | None]]] = {
             SetUpResponse: self.on_set_up_response,
             RequestTWSession: self.on_request_tw_session,
             StartSessions: self.on_start_sessions,
@@ -226,7 +295,7 @@ class Connection:
     async def turn_away(self, reason: str) -> None:
         """Greets with Modes 0, which means no (RFC 4656 section 3.1), and closes."""
         logger.warning("%s turned away: %s", self._remote, reason)
-        self._send(ServerGreeting(Modes(0), count=PBKDF2_COUNT))
+        self._send(dataclasses.replace(self._greeting, modes=Modes(0)))
         await self._close()
 
     async def serve(self) -> None:
@@ -235,7 +304,11 @@ class Connection:
         reason = "cancelled"
         try:
             reason = await self._converse()
+        except IntegrityError as error:
+            self._server.counters["hmac_failed"] += 1
+            reason = f"tampered with, or broken: {error}"
         except ProtocolError as error:
+            self._server.counters["protocol_error"] += 1
             reason = f"protocol error: {error}"
         except OSError as error:
             reason = f"connection lost: {error}"
@@ -249,14 +322,7 @@ class Connection:
 
     async def _converse(self) -> str:
         """Reads and answers until one end has had enough; returns why."""
-        self._send(
-            ServerGreeting(
-                OFFERED,
-                challenge=secrets.token_bytes(16),
-                salt=secrets.token_bytes(16),
-                count=PBKDF2_COUNT,
-            )
-        )
+        self._send(self._greeting)
         while self._conversation.state is not State.CLOSED:
             self._watch()
             await self._writer.drain()
@@ -268,7 +334,7 @@ class Connection:
             self._conversation.receive_data(octets, now_ns)
             while (message := self._conversation.next_message(time.monotonic_ns())) is not None:
                 logger.debug("%s > %s", self._remote, message)
-                answer = self._handlers[type(message)](message)
+                answer = await self._handlers[type(message)](message)
                 if answer is not None:
                     self._send(answer)
         return self._expired or "closed by the server"
@@ -308,17 +374,33 @@ class Connection:
 
     # ---- what the client says ----------------------------------------------------------------------
 
-    def on_set_up_response(self, message: SetUpResponse) -> Message | None:
+    async def on_set_up_response(self, message: SetUpResponse) -> Message | None:
         """RFC 4656 section 3.1: the client has chosen; what was not offered is refused."""
         if not message.mode:
             return None  # it declined, and the conversation is closed
-        fault = check_mode(OFFERED, message.mode)
+        fault = check_mode(self._server.offered, message.mode)
         if fault is not None:
+            self._server.counters["mode_refused"] += 1
             logger.warning("%s refused: %s", self._remote, fault)
             return ServerStart(Accept.NOT_SUPPORTED)
-        return ServerStart(Accept.OK, start_time=self._server.start_time)
+        self._mode = message.mode & SECURITY_MODES
+        if self._mode is not Modes.UNAUTHENTICATED:
+            self._keys = await self._server.open_token(self._greeting, message)
+            user = message.key_id.rstrip(b"\0").decode("utf-8", "backslashreplace")
+            if self._keys is None:
+                self._server.counters["authentication_failed"] += 1
+                logger.warning("%s refused: no such user and passphrase, %r", self._remote, user)
+                return ServerStart(Accept.FAILURE)
+            logger.info("%s is %r, %s", self._remote, user, str(self._mode.name).lower())
+            self._conversation.use_keys(self._keys)
+        return ServerStart(
+            Accept.OK, server_iv=self._server_iv(), start_time=self._server.start_time
+        )
 
-    def on_request_tw_session(self, message: RequestTWSession) -> Message:
+    def _server_iv(self) -> bytes:
+        return secrets.token_bytes(16) if self._keys is not None else bytes(16)
+
+    async def on_request_tw_session(self, message: RequestTWSession) -> Message:
         """RFC 5357 section 3.5: every request gets one Accept-Session; a refusal keeps the connection."""
         try:
             session = self._grant(message)
@@ -345,18 +427,24 @@ class Connection:
                 f"{maximum} sessions on this connection (maximum-sessions-per-connection)",
             )
         sid = self._server.next_sid(asked.local)
-        session = self._server.sessions.accept(sid, asked)
+        session = self._server.sessions.accept(sid, asked, self._protected(sid))
         self._sessions.append(session)
         return session
 
-    def on_start_sessions(self, _: StartSessions) -> Message:
+    def _protected(self, sid: bytes) -> Protected:
+        """RFC 5618 section 3.1: in mixed mode the test packets are not protected."""
+        if self._keys is None or self._mode is Modes.MIXED:
+            return UNPROTECTED
+        return Protected(self._mode, packet_keys(sid, self._keys))
+
+    async def on_start_sessions(self, _: StartSessions) -> Message:
         """RFC 5357 section 3.7: all accepted sessions begin, and the answer goes at once."""
         for session in self._sessions:
             self._server.sessions.start(session, self._on_refwait)
         logger.info("%s started %d sessions", self._remote, len(self._sessions))
         return StartAck(Accept.OK)
 
-    def on_stop_sessions(self, message: StopSessions) -> None:
+    async def on_stop_sessions(self, message: StopSessions) -> None:
         """RFC 5357 section 3.8: no answer; packets on their way are reflected until Timeout."""
         logger.info(
             "%s stopped %d sessions, %s", self._remote, len(self._sessions), message.accept.name
@@ -366,7 +454,7 @@ class Connection:
                 self._server.sessions.stop(session)
         self._sessions.clear()
 
-    def on_unexpected_command(self, message: UnexpectedCommand) -> Message:
+    async def on_unexpected_command(self, message: UnexpectedCommand) -> Message:
         """RFC 5357 section 3.5: Accept-Session with Accept 3."""
         logger.warning("%s sent command %d, unexpected here", self._remote, message.command)
         return AcceptSession(Accept.NOT_SUPPORTED)

@@ -26,7 +26,16 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from twamp.endpoint import Endpoint
-from twamp.native import check, enum_names, ffi, lib, native_endpoint
+from twamp.native import (
+    check,
+    enum_names,
+    ffi,
+    lib,
+    native_endpoint,
+    native_keys,
+    wipe_keys,
+)
+from twamp.protocol.crypto import PacketKeys
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +50,8 @@ class SessionConfig:
     local: Endpoint  # Receiver Address, Receiver Port
     peer: Endpoint  # Sender Address, Sender Port
     dscp: int = 0
+    mode: int = 1  # 1 unauthenticated, 2 authenticated, 4 encrypted
+    keys: PacketKeys | None = None  # of the secured modes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +205,16 @@ class SessionReflector:
                 "local": native_endpoint(config.local),
                 "peer": native_endpoint(config.peer),
                 "dscp": config.dscp,
+                "mode": config.mode,
+                "keys": native_keys(config.keys),
             },
         )
         fd = -1 if sock is None else sock.fileno()
         with self._opened() as handle:
-            return check(lib.tw_reflector_add(handle, native, fd))
+            try:
+                return check(lib.tw_reflector_add(handle, native, fd))
+            finally:
+                wipe_keys(native)
 
     def start(self, session_id: int) -> None:
         """From now on packets are reflected (Start-Sessions).  OSError ENOENT for a stale id."""

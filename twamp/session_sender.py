@@ -23,11 +23,19 @@ from typing import Any
 
 from twamp.endpoint import Endpoint
 from twamp.metrics import Sample
-from twamp.native import check, enum_names, ffi, lib, native_endpoint
+from twamp.native import (
+    check,
+    enum_names,
+    ffi,
+    lib,
+    native_endpoint,
+    native_keys,
+    wipe_keys,
+)
+from twamp.protocol.crypto import PacketKeys
 
 # struct tw_sample; the compiler's offsets are compared with it in tests/test_session_sender.py.
 SAMPLE_LAYOUT = Struct("=QQQQIIIiHHBBBBB7x")
-SENDER_PACKET_OCTETS = 14
 # A 44-octet packet is charged 832 octets of it: 4 MB hold 5,000 of them.
 RECEIVE_BUFFER = 4 << 20
 LEAST_DUPLICATES = 1024
@@ -51,6 +59,8 @@ class SenderConfig:
     zero_padding: bool = False
     padding: bytes | None = None
     dscp: int = 0
+    mode: int = 1  # 1 unauthenticated, 2 authenticated, 4 encrypted
+    keys: PacketKeys | None = None  # of the secured modes
     ttl: int = 255
     receive_buffer: int = RECEIVE_BUFFER
     duplicates_size: int | None = None  # rows; by default one for each packet, 1024 at least
@@ -122,7 +132,10 @@ class SessionSender:
         self._duplicate_table = ffi.new("struct tw_sample[]", duplicates_size)
         native = self._native_config()
         handle = ffi.new("struct tw_sender **")
-        check(lib.tw_sender_open(native, sock.fileno(), handle))
+        try:
+            check(lib.tw_sender_open(native, sock.fileno(), handle))
+        finally:
+            wipe_keys(native)
         self._handle = handle[0]
 
     def _native_config(self) -> Any:
@@ -143,6 +156,8 @@ class SessionSender:
                 "duplicates_size": len(self._duplicate_table),
                 "receive_buffer": config.receive_buffer,
                 "dscp": config.dscp,
+                "mode": config.mode,
+                "keys": native_keys(config.keys),
                 "ttl": config.ttl,
             },
         )

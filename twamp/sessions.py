@@ -19,17 +19,30 @@ from typing import NamedTuple
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.protocol.control_messages import (
     Accept,
+    Modes,
     RequestTWSession,
     dscp_from_type_p_descriptor,
 )
+from twamp.protocol.crypto import PacketKeys
 from twamp.protocol.timestamps import ns_from_interval
 from twamp.session_reflector import SessionConfig, SessionReflector
 
 logger = logging.getLogger(__name__)
 
 SECOND = 1_000_000_000
-# The reply to the longest request must fit into a UDP datagram (65,535 octets less IPv4 and UDP headers).
-MAXIMUM_PADDING = 65_507 - 41
+# The reply to the longest request must fit into a UDP datagram: 65,535 octets less IPv4 and UDP headers, and
+# less the longest header of a Session-Reflector's packet.
+MAXIMUM_PADDING = 65_507 - 112
+
+
+class Protected(NamedTuple):
+    """How the test packets of a session are protected: 1 not at all, 2 authenticated, 4 encrypted."""
+
+    mode: Modes
+    keys: PacketKeys | None = None
+
+
+UNPROTECTED = Protected(Modes.UNAUTHENTICATED)
 
 
 class Refusal(Exception):
@@ -155,10 +168,12 @@ class Sessions:
 
     # ---- the life of a session -----------------------------------------------------------------
 
-    def accept(self, sid: bytes, asked: Asked) -> GrantedSession:
+    def accept(
+        self, sid: bytes, asked: Asked, protected: Protected = UNPROTECTED
+    ) -> GrantedSession:
         """Opens the session's port, not yet reflecting; raises :class:`Refusal`."""
         try:
-            local, reflector_id = self._place(asked)
+            local, reflector_id = self._place(asked, protected)
         except OSError as error:
             raise _refusal_of(error, asked.local) from error
         self._uses[local] += 1
@@ -236,12 +251,12 @@ class Sessions:
 
     # ---- ports ---------------------------------------------------------------------------------
 
-    def _place(self, asked: Asked) -> tuple[Endpoint, int]:
+    def _place(self, asked: Asked, protected: Protected) -> tuple[Endpoint, int]:
         """The first Receiver Port that works: a local endpoint and the engine's id."""
         for port in self._candidates(asked.local):
             local = asked.local._replace(port=port)
             try:
-                return local, self._open(local, asked)
+                return local, self._open(local, asked, protected)
             except OSError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EEXIST):
                     raise
@@ -250,7 +265,7 @@ class Sessions:
         for session in list(self._stopped):
             if session.asked.peer == asked.peer and session.local.address == asked.local.address:
                 self.end(session, "its ports are asked for anew")
-                return session.local, self._open(session.local, asked)
+                return session.local, self._open(session.local, asked, protected)
         raise Refusal(
             Accept.TEMPORARY_RESOURCE_LIMITATION,
             f"no free port in {self._ports[0]}-{self._ports[-1]} for {asked.peer}",
@@ -271,8 +286,14 @@ class Sessions:
                 yield port
         yield from shared
 
-    def _open(self, local: Endpoint, asked: Asked) -> int:
-        config = SessionConfig(local=local, peer=asked.peer, dscp=asked.dscp)
+    def _open(self, local: Endpoint, asked: Asked, protected: Protected) -> int:
+        config = SessionConfig(
+            local=local,
+            peer=asked.peer,
+            dscp=asked.dscp,
+            mode=protected.mode,
+            keys=protected.keys,
+        )
         try:
             return self._add(config, None)
         except FileNotFoundError:  # ENOENT: no socket there yet

@@ -72,6 +72,7 @@ static void add(struct controller *controller, uint32_t session)
     struct bench *bench = controller->bench;
     const uint32_t port = session % PORTS;
     const struct tw_session_config config = {
+        .mode = TW_MODE_UNAUTHENTICATED,
         .local = endpoint_of(&bench->ports[port]),
         .peer = endpoint_of(&bench->peers[session / PORTS]),
         .dscp = (uint8_t)(session % 2 * 46),

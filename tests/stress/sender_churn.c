@@ -115,6 +115,7 @@ static int churn(const struct tw_endpoint *peer, int number, const uint64_t *sch
     memset(samples, 0, sizeof samples);
     clock_gettime(CLOCK_MONOTONIC, &now);
     struct tw_sender_config config = {
+        .mode = TW_MODE_UNAUTHENTICATED,
         .schedule = schedule,
         .samples = samples,
         .duplicates = duplicates,
