@@ -35,11 +35,14 @@ class Load:
     program: Path
     length: int
     count: int
+    sealed: bytes = b""  # sent as it stands, where there are keys
 
     def side(self, fd: int, port: int, pid: int) -> Side:
         """A side: drives the reflector with that pid, which answers ``fd`` from ``port``."""
         numbers = (fd, port, self.length, IN_FLIGHT, self.count, SECONDS)
         arguments = [str(self.program), *map(str, numbers)]
+        if self.sealed:
+            arguments.append(self.sealed.hex())
 
         def run() -> Mapping[str, float]:
             before_ns = cpu_ns(pid)

@@ -25,7 +25,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
             sources = [ROOT / "benchmarks" / "native" / f"{name}.c"]
             sources += [ROOT / "csrc" / source for source in engine]
             compiler = os.environ.get("CC", "cc")
-            subprocess.run([compiler, *FLAGS, "-o", program, *sources], check=True)
+            subprocess.run([compiler, *FLAGS, "-o", program, *sources, "-lcrypto"], check=True)
             programs[name] = program
         return programs[name]
 

@@ -1,7 +1,9 @@
 /* load.c: asks a reflector for all it can do: a closed loop with a fixed number of packets in
  * flight, bounded in packets and in time.
  * Usage: load FD PORT LENGTH IN_FLIGHT COUNT SECONDS: a UDP socket bound to 127.0.0.1, and where on
- * 127.0.0.1 the reflector is.  Prints: replies, elapsed ns, lost packets.
+ * 127.0.0.1 the reflector is.  With a further argument, the octets of a packet in hexadecimal, that
+ * one is sent again and again, as it stands: a packet that is sealed.
+ * Prints: replies, elapsed ns, lost packets.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,6 +32,7 @@ struct load {
     uint8_t replies[BATCH][LONGEST];
     unsigned reply_length;
     uint32_t sequence_number;
+    int is_sealed;
     uint64_t received;
     uint64_t lost;
 };
@@ -68,6 +71,20 @@ static void lay_out(struct load *load, size_t length)
     }
 }
 
+static int copy_sealed(struct load *load, const char *text, size_t length)
+{
+    load->is_sealed = 1;
+    for (size_t at = 0; at < length; at++) {
+        unsigned octet;
+
+        if (sscanf(text + 2 * at, "%2x", &octet) != 1)
+            return -1;
+        for (int i = 0; i < BATCH; i++)
+            load->requests[i][at] = (uint8_t)octet;
+    }
+    return 0;
+}
+
 /* All of them or -1. */
 static int send_packets(struct load *load, int fd, int count)
 {
@@ -75,7 +92,7 @@ static int send_packets(struct load *load, int fd, int count)
         const int chunk = count < BATCH ? count : BATCH;
         int sent;
 
-        for (int i = 0; i < chunk; i++) {
+        for (int i = 0; i < chunk && !load->is_sealed; i++) {
             const uint32_t number = htonl(load->sequence_number + (uint32_t)i);
 
             memcpy(load->requests[i], &number, sizeof number);
@@ -144,7 +161,7 @@ int main(int argc, char **argv)
     uint64_t begin_ns;
     int fd;
 
-    if (argc != 7)
+    if (argc != 7 && argc != 8)
         return 2;
     for (int i = 0; i < 6; i++)
         numbers[i] = strtoul(argv[i + 1], NULL, 10);
@@ -154,6 +171,11 @@ int main(int argc, char **argv)
         return 2;
     }
     lay_out(&load, numbers[2]);
+    if (argc == 8 &&
+        (strlen(argv[7]) != 2 * numbers[2] || copy_sealed(&load, argv[7], numbers[2]) < 0)) {
+        fprintf(stderr, "load: no packet of that length in hexadecimal\n");
+        return 2;
+    }
     begin_ns = clock_ns(CLOCK_MONOTONIC);
     if (run(&load, fd, (int)numbers[3], numbers[4], begin_ns + numbers[5] * 1000000000u) < 0) {
         perror("load");

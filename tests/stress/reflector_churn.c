@@ -72,7 +72,8 @@ static void add(struct controller *controller, uint32_t session)
     struct bench *bench = controller->bench;
     const uint32_t port = session % PORTS;
     const struct tw_session_config config = {
-        .mode = TW_MODE_UNAUTHENTICATED,
+        .mode = (uint8_t)(1u << session % 3), /* all three */
+        .keys = {.aes = {1}, .hmac = {2}},
         .local = endpoint_of(&bench->ports[port]),
         .peer = endpoint_of(&bench->peers[session / PORTS]),
         .dscp = (uint8_t)(session % 2 * 46),
