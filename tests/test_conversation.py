@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vectors import conversations
 
-from twamp.errors import IntegrityError, LocalProtocolError, RemoteProtocolError
+from twamp.errors import LocalProtocolError, RemoteProtocolError
 from twamp.protocol.control_messages import (
     Accept,
     AcceptSession,
@@ -472,107 +472,3 @@ def kind_of(conversation: Conversation, octets: bytes) -> type[Message]:
     matching = [kind for kind in legal if getattr(kind, "COMMAND", octets[0]) == octets[0]]
     assert len(matching) == 1
     return matching[0]
-
-
-def secured_pair() -> Pair:
-    ends = Pair()
-    ends.server_says(ServerGreeting(Modes(15), count=1024))
-    for end in (ends.client, ends.server):
-        end.use_keys(SessionKeys(bytes(range(16)), bytes(range(32))))
-    ends.client_says(SetUpResponse(Modes.ENCRYPTED, client_iv=b"c" * 16))
-    start = ServerStart(Accept.OK, server_iv=b"s" * 16, start_time=7)
-    ends.client.receive_data(ends.server.send(start, 0), 0)
-    assert ends.client.next_message(0) == start
-    return ends
-
-
-def test_a_pipelining_client_is_understood_in_a_secured_mode() -> None:
-    """What it sent before it saw Server-Start was encrypted already."""
-    keys = SessionKeys(bytes(range(16)), bytes(range(32)))
-    greeting = ServerGreeting(Modes(15), count=1024)
-    client, server = secured_pair().client, Conversation(Role.SERVER, now_ns=0)
-    server.send(greeting, 0)
-    set_up = bytes(SetUpResponse(Modes.ENCRYPTED, client_iv=b"c" * 16))
-    server.receive_data(set_up + client.send(REQUEST, 0) + b"more", 0)
-    assert isinstance(server.next_message(0), SetUpResponse)
-    server.use_keys(keys)
-    server.send(ServerStart(Accept.OK, server_iv=b"s" * 16), 0)
-    received = server.next_message(0)
-    assert isinstance(received, RequestTWSession)
-    assert received.sender_port == REQUEST.sender_port
-
-
-@pytest.mark.parametrize("position", range(0, 112, 7))
-def test_a_flipped_bit_ends_a_secured_conversation(position: int) -> None:
-    ends = secured_pair()
-    octets = bytearray(ends.client.send(REQUEST, 0))
-    octets[position] ^= 1
-    ends.server.receive_data(bytes(octets), 0)
-    with pytest.raises(IntegrityError):
-        ends.server.next_message(0)
-    assert ends.server.state is State.CLOSED
-
-
-def test_a_flipped_bit_ends_the_client_s_side_too() -> None:
-    ends = secured_pair()
-    ends.server.receive_data(ends.client.send(REQUEST, 0), 0)
-    ends.server.next_message(0)
-    octets = bytearray(ends.server.send(accepted(), 0))
-    octets[3] ^= 1  # the port
-    ends.client.receive_data(bytes(octets), 0)
-    with pytest.raises(IntegrityError):
-        ends.client.next_message(0)
-    assert ends.client.state is State.CLOSED
-
-
-def test_a_replayed_command_ends_a_secured_conversation() -> None:
-    ends = secured_pair()
-    octets = ends.client.send(REQUEST, 0)
-    ends.server.receive_data(octets, 0)
-    ends.server.next_message(0)
-    ends.server.send(accepted(), 0)
-    ends.server.receive_data(octets, 0)
-    with pytest.raises(IntegrityError):
-        ends.server.next_message(0)
-
-
-def test_a_secured_mode_cannot_begin_without_keys() -> None:
-    server = Conversation(Role.SERVER, now_ns=0)
-    server.send(ServerGreeting(Modes(15), count=1024), 0)
-    server.receive_data(bytes(SetUpResponse(Modes.MIXED)), 0)
-    server.next_message(0)
-    with pytest.raises(LocalProtocolError, match="no keys"):
-        server.send(ServerStart(Accept.OK), 0)
-
-
-@given(
-    st.lists(st.sampled_from(["request", "refuse", "start", "stop"]), max_size=20),
-    st.integers(1, 50),
-)
-def test_both_ends_of_a_secured_conversation_agree_through_anything(
-    steps: list[str], piece: int
-) -> None:
-    ends = secured_pair()
-
-    def says(speaker: Conversation, listener: Conversation, message: Message) -> None:
-        octets = speaker.send(message, 0)
-        for start in range(0, len(octets), piece):
-            listener.receive_data(octets[start : start + piece], 0)
-        received = listener.next_message(0)
-        assert isinstance(received, Message)
-        assert bytes(received)[:-16] == bytes(message)[:-16]
-
-    for number, step in enumerate(steps):
-        running = ends.is_in(State.TEST)
-        if step in ("request", "refuse") and not running:
-            says(ends.client, ends.server, REQUEST)
-            sid = number.to_bytes(16)
-            answer = accepted(sid) if step == "request" else AcceptSession(Accept.FAILURE)
-            says(ends.server, ends.client, answer)
-        elif step == "start" and not running:
-            says(ends.client, ends.server, StartSessions())
-            says(ends.server, ends.client, StartAck(Accept.OK))
-        elif step == "stop" and running:
-            count = len(ends.client.accepted)
-            says(ends.client, ends.server, StopSessions(Accept.OK, number_of_sessions=count))
-        assert ends.server.state is ends.client.state

@@ -527,8 +527,9 @@ class Conversation:
 
     def _bounded_length(self, length: int | None) -> int:
         if length is None or length > self._longest:
+            what = "octets that begin no message" if length is None else f"a message of {length}"
             raise RemoteProtocolError(
-                f"a message of {length} octets, {self._longest} at most are possible here",
+                f"{what}; {self._longest} octets at most are possible here",
                 accept=Accept.NOT_SUPPORTED,
                 section="RFC 5938 section 3.2",
             )
