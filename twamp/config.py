@@ -428,6 +428,10 @@ class ReflectorConfig(Config):
     )  # fmt: skip
 
     def check_cross_rules(self) -> None:
+        self._check_modes()
+        self._check_sessions()
+
+    def _check_modes(self) -> None:
         negative = [name for name in self.mode if name.startswith("no-")]
         if negative and len(negative) != len(self.mode):
             raise ConfigError(
@@ -437,7 +441,7 @@ class ReflectorConfig(Config):
         if len(set(negative)) == len(MODES):
             raise ConfigError("mode: nothing is left to offer; leave one of the no- modes out")
 
-    def check_cross_rules(self) -> None:
+    def _check_sessions(self) -> None:
         """Who chooses both factors means their product; the default of the other promises nothing."""
         connections, each = self.maximum_connections, self.maximum_sessions_per_connection
         default = type(self)
