@@ -163,7 +163,7 @@ static void fill_arrival(struct tw_samples *samples, struct tw_sample *row,
 
 void tw_samples_arrival(struct tw_samples *samples, const struct tw_reply *reply)
 {
-    struct tw_reflector_packet packet;
+    struct tw_reflector_packet packet = {0};
     int drop = judge(samples, reply, &packet);
 
     samples->stats.received++;
