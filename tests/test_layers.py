@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "schedule": ("errors",),
     "users": ("errors",),
+    "state": (),
     "config": ("errors", "schedule"),
     "metrics": ("endpoint", "protocol."),
     "report": ("endpoint", "metrics", "protocol."),

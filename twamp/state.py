@@ -1,0 +1,142 @@
+"""What a running responder can say of itself: the shape that ``twampctl``, the exporter and YANG share.
+
+A :class:`State` is plain data (JSON can carry it), copied out of the Server and the engine at one moment.
+Absolute times are RFC 3339 text in UTC, ages are seconds, counters are totals since the start, and every
+counter that can move is there from the start with 0.
+"""
+
+from typing import NotRequired, TypedDict
+
+
+class Gauge(TypedDict):
+    """How many there are, and how many there may be."""
+
+    current: int
+    maximum: int
+
+
+class Status(TypedDict):
+    """The whole responder in one screen."""
+
+    version: str
+    pid: int
+    state: str  # "serving" or "draining"
+    started: str
+    uptime: float
+    listening: list[str]  # TWAMP-Control, TCP: "[::]:862"
+    light: list[str]  # without TWAMP-Control, UDP
+    port: int  # of the configuration
+    test_ports: str
+    modes: list[str]  # offered, lower case
+    mode_bits: int  # the same as the Modes field
+    count: int  # of the greeting: PBKDF2 iterations
+    dscp: int  # dscp-value
+    server_inactivity_timeout: int
+    test_inactivity_timeout: int
+    clock_synchronized: bool
+    connections: Gauge  # set up; handshaking ones are beside
+    handshaking: int
+    sessions: Gauge
+    reloads: int
+    last_reload: str | None
+    restart_needed: list[str]  # options whose value in the file is not in force
+
+
+class ConnectionRow(TypedDict):
+    """One TWAMP-Control connection."""
+
+    id: int
+    client: str
+    client_port: int
+    server: str
+    server_port: int
+    state: str  # of the conversation, lower case: "set_up", "request", "test", ...
+    mode: str | None  # chosen; None while the client has not
+    mode_bits: int
+    user: str | None
+    count: int  # of its greeting
+    since: str
+    age: float
+    idle: float  # since the last octet from the client
+    sessions: int
+
+
+class SessionRow(TypedDict):
+    """One test session."""
+
+    sid: str  # hexadecimal
+    connection: int | None  # id; None when only its Timeout is waited for
+    client: str
+    client_port: int
+    server: str
+    server_port: int
+    sender: str
+    sender_port: int
+    reflector: str
+    reflector_port: int
+    mode: str
+    dscp: int
+    padding: int
+    state: str  # "accepted", "started", "stopped"
+    since: str
+    received: int
+    reflected: int
+    dropped: int
+    last_packet: float | None  # seconds ago
+    last_received_sequence: int | None
+    last_sent_sequence: int | None
+    timestamp_source: str | None  # of the latest T2: "kernel", "user", "hardware"
+    offload: str  # "none" until packets are answered below the socket
+
+
+class ConnectionCounters(TypedDict):
+    accepted: int  # TCP, whatever came of them
+    established: int  # set up
+    ended: int
+    rejected: dict[str, int]  # by reason
+    handshake_timeout: int
+
+
+class SessionCounters(TypedDict):
+    accepted: int
+    completed: int  # Stop-Sessions
+    aborted: int  # its connection ended, or REFWAIT
+    rejected: dict[str, int]  # by reason
+
+
+class PacketCounters(TypedDict):
+    """received == reflected + the sum of dropped, always."""
+
+    received: int
+    reflected: int
+    dropped: dict[str, int]  # by reason
+    overflows: int  # never received: lost in full receive buffers
+    truncated_control: int
+    refused_stamps: int
+    timestamp_sources: dict[str, dict[str, int]]  # point ("T2") -> source -> packets
+    sockets: int
+
+
+class Counters(TypedDict):
+    connections: ConnectionCounters
+    sessions: SessionCounters
+    packets: PacketCounters
+    events: dict[str, int]  # what went wrong otherwise, by name
+
+
+class OptionRow(TypedDict):
+    """One option as it is in force, and who said so."""
+
+    option: str
+    value: str  # as one would write it on the command line
+    origin: str  # "default", "command line", or "FILE, line N"
+
+
+class State(TypedDict):
+    """What the control socket answers; a request for a part gets ``status`` and that part."""
+
+    status: Status
+    connections: NotRequired[list[ConnectionRow]]
+    sessions: NotRequired[list[SessionRow]]
+    counters: NotRequired[Counters]
+    config: NotRequired[list[OptionRow]]
