@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What T2 and T3 may be off by beside the clock: the kernel's stamps are right within microseconds,
  * each reply of a chunk leaves about two later than the one before it, and a T2 that this program
@@ -12,14 +13,19 @@
 #define POSITION_ERROR_NS 2000u
 #define WAKE_UP_ERROR_NS  1000000u
 
-int tw_batch_open(struct tw_batch *batch, uint32_t sessions, uint32_t chunk)
+#define PTP_BIT   0x4000u /* Z of the Error Estimate (RFC 8186 section 2.3) */
+#define DSCP_BITS 0xfcu   /* of the TOS octet; the others are ECN */
+
+int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *config)
 {
     int result = tw_io_open(&batch->rx);
 
     if (result == 0)
         result = tw_io_open(&batch->tx);
-    batch->chunk = (int)chunk;
-    batch->numberings = calloc(sessions, sizeof *batch->numberings);
+    batch->chunk = (int)config->tx_batch;
+    batch->timestamp = config->timestamp;
+    batch->timestamp_format = config->timestamp_format;
+    batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
     return result == 0 && batch->numberings == NULL ? -ENOMEM : result;
 }
 
@@ -30,6 +36,19 @@ void tw_batch_close(struct tw_batch *batch)
     tw_io_close(&batch->rx);
 }
 
+static uint64_t wire_time(const struct tw_batch *batch, uint64_t unix_ns)
+{
+    return batch->timestamp_format == TW_TIMESTAMP_FORMAT_PTP ? tw_clock_ptp(unix_ns)
+                                                              : tw_clock_ntp(unix_ns);
+}
+
+static uint16_t error_estimate(const struct tw_batch *batch, uint64_t least_ns)
+{
+    const uint16_t format = batch->timestamp_format == TW_TIMESTAMP_FORMAT_PTP ? PTP_BIT : 0;
+
+    return tw_clock_error_estimate(least_ns) | format;
+}
+
 static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
 {
     const uint64_t least_ns = STAMP_ERROR_NS + POSITION_ERROR_NS * (uint64_t)batch->chunk;
@@ -37,8 +56,8 @@ static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
     if (batch->estimated_ns != 0 && now_ns - batch->estimated_ns < TW_NS_PER_S)
         return;
     batch->estimated_ns = now_ns;
-    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(least_ns);
-    batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS);
+    batch->error_estimates[TW_SOURCE_KERNEL] = error_estimate(batch, least_ns);
+    batch->error_estimates[TW_SOURCE_USER] = error_estimate(batch, WAKE_UP_ERROR_NS);
 }
 
 /* When each packet came and by which clock (T2). */
@@ -53,6 +72,8 @@ static void date(struct tw_batch *batch)
 
         *verdict = (struct tw_verdict){.session = TW_POOL_NONE};
         tw_socket_read_control(message, &verdict->rx);
+        if (batch->timestamp == TW_TIMESTAMP_USER)
+            verdict->rx.kernel_ns = 0;
         believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
         verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
         verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
@@ -73,14 +94,41 @@ int tw_batch_receive(struct tw_batch *batch, int fd)
     return batch->count;
 }
 
-static uint8_t refusal(const struct tw_pool_session *session, uint64_t now_ns)
+static int matches(const struct tw_prefix *prefix, const struct tw_endpoint *client)
+{
+    const size_t whole = prefix->length / 8;
+    const uint8_t rest = (uint8_t)(0xff00u >> prefix->length % 8);
+
+    return prefix->ip_version == client->ip_version &&
+           memcmp(prefix->address, client->address, whole) == 0 &&
+           (rest == 0 || ((prefix->address[whole] ^ client->address[whole]) & rest) == 0);
+}
+
+static int lists(const struct tw_policy *policy, const struct tw_endpoint *client)
+{
+    for (uint32_t i = 0; i < policy->light_client_count; i++) {
+        if (matches(&policy->light_clients[i], client))
+            return 1;
+    }
+    return policy->light_client_count == 0;
+}
+
+static uint8_t refusal(const struct tw_pool_session *session, uint64_t now_ns,
+                       struct tw_policy *policy, const struct tw_endpoint *peer)
 {
     if (!session->started)
         return TW_DROP_NOT_STARTED;
-    return now_ns > session->deadline_ns ? TW_DROP_STOPPED : 0;
+    if (now_ns > session->deadline_ns)
+        return TW_DROP_STOPPED;
+    if (session->light && !lists(policy, peer))
+        return TW_DROP_CLIENT_LIST;
+    if (policy->limiter.interval_ns != 0 && !tw_limiter_take(&policy->limiter, peer, now_ns))
+        return TW_DROP_RATE_LIMIT;
+    return 0;
 }
 
-void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_t socket)
+void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_t socket,
+                     struct tw_policy *policy)
 {
     batch->socket = socket;
     for (int i = 0; i < batch->count; i++) {
@@ -97,9 +145,10 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_
         }
         session = &pool->sessions[verdict->session];
         verdict->generation = session->generation;
-        verdict->tos = session->tos;
+        verdict->light = session->light;
+        verdict->tos = session->light ? verdict->rx.tos & DSCP_BITS : session->tos;
         verdict->cipher = session->cipher;
-        refused = refusal(session, batch->now_ns);
+        refused = refusal(session, batch->now_ns, policy, &peer);
         if (refused)
             verdict->drop = refused;
     }
@@ -147,41 +196,63 @@ static void stamp(struct tw_cipher *cipher, uint8_t *reply, uint64_t timestamp, 
         tw_cipher_seal_reply(cipher, reply);
 }
 
+static uint32_t sequence_in(const uint8_t *packet)
+{
+    be32 field;
+
+    memcpy(&field, packet, sizeof field); /* every layout begins with it */
+    return tw_get32(field);
+}
+
+/* The reply to one packet; its length, or -TW_DROP_.... */
+static int reflect(struct tw_batch *batch, int i, uint8_t *reply)
+{
+    struct tw_verdict *verdict = &batch->verdicts[i];
+    uint8_t *request = batch->rx.vectors[i].iov_base;
+    const size_t length = batch->rx.headers[i].msg_len;
+    uint32_t *number = next_number(batch, verdict);
+    const struct tw_arrival arrival = {
+        .receive_timestamp = wire_time(batch, verdict->receive_ns),
+        .sequence_number =
+            verdict->light && length >= sizeof(be32) ? sequence_in(request) : *number,
+        .error_estimate = batch->error_estimates[verdict->source],
+        .sender_ttl = verdict->rx.ttl,
+    };
+    int result;
+
+    /* Nobody vouches for the sender's address: what comes back is not longer. */
+    if (verdict->light && length < sizeof(struct tw_reflector_packet))
+        return -TW_DROP_SHORT;
+    result = verdict->cipher == NULL
+                 ? tw_reflect(request, length, &arrival, reply)
+                 : reflect_secured(verdict->cipher, request, length, &arrival, reply);
+    if (result < 0)
+        return result;
+    (*number)++;
+    verdict->received_sequence = sequence_in(request);
+    verdict->sent_sequence = arrival.sequence_number;
+    return result;
+}
+
 /* Lays the replies into tx; how many. */
 static int build(struct tw_batch *batch)
 {
-    struct tw_io *rx = &batch->rx;
     struct tw_io *tx = &batch->tx;
     int replies = 0;
 
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
-        uint32_t *number;
-        struct tw_arrival arrival;
         int length;
 
         if (verdict->drop)
             continue;
-        number = next_number(batch, verdict);
-        arrival = (struct tw_arrival){
-            .receive_timestamp = tw_clock_ntp(verdict->receive_ns),
-            .sequence_number = *number,
-            .error_estimate = batch->error_estimates[verdict->source],
-            .sender_ttl = verdict->rx.ttl,
-        };
-        length =
-            verdict->cipher == NULL
-                ? tw_reflect(rx->vectors[i].iov_base, rx->headers[i].msg_len, &arrival,
-                             tx->vectors[replies].iov_base)
-                : reflect_secured(verdict->cipher, rx->vectors[i].iov_base, rx->headers[i].msg_len,
-                                  &arrival, tx->vectors[replies].iov_base);
+        length = reflect(batch, i, tx->vectors[replies].iov_base);
         if (length < 0) {
             verdict->drop = (uint8_t)-length;
             continue;
         }
-        (*number)++;
         tx->vectors[replies].iov_len = (size_t)length;
-        tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos);
+        tw_io_address(tx, replies, &batch->rx.headers[i].msg_hdr, verdict->tos, &verdict->rx);
         batch->answered[replies++] = (uint8_t)i;
     }
     return replies;
@@ -198,7 +269,7 @@ static void transmit(struct tw_batch *batch, int fd, int replies)
     while (at < replies) {
         const int left = replies - at;
         const int chunk = left < batch->chunk ? left : batch->chunk;
-        const uint64_t timestamp = tw_clock_ntp(tw_clock_unix_ns());
+        const uint64_t timestamp = wire_time(batch, tw_clock_unix_ns());
         int sent;
 
         for (int i = at; i < at + chunk; i++)
@@ -223,6 +294,17 @@ void tw_batch_answer(struct tw_batch *batch, int fd)
     transmit(batch, fd, build(batch));
 }
 
+/* Whatever became of the reply. */
+static void note_good_packet(struct tw_pool_session *session, const struct tw_verdict *verdict,
+                             uint64_t now_ns)
+{
+    session->stats.last_packet_ns = now_ns;
+    session->stats.last_received_sequence = verdict->received_sequence;
+    session->stats.last_source = verdict->source;
+    if (!verdict->drop)
+        session->stats.last_sent_sequence = verdict->sent_sequence;
+}
+
 static void count_in_session(struct tw_pool_session *session, const struct tw_verdict *verdict,
                              uint64_t now_ns)
 {
@@ -235,7 +317,7 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
         session->stats.reflected++;
     if (!verdict->drop || verdict->drop == TW_DROP_SEND_BUFFER ||
         verdict->drop == TW_DROP_SEND_REFUSED)
-        session->stats.last_packet_ns = now_ns; /* a good packet, whatever became of the reply */
+        note_good_packet(session, verdict, now_ns);
 }
 
 /* A packet carries the count since the socket's birth, as it was when the packet was queued. */

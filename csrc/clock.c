@@ -42,6 +42,11 @@ uint64_t tw_clock_ntp(uint64_t unix_ns)
     return seconds << 32 | fraction;
 }
 
+uint64_t tw_clock_ptp(uint64_t unix_ns)
+{
+    return unix_ns / TW_NS_PER_S << 32 | unix_ns % TW_NS_PER_S;
+}
+
 uint16_t tw_clock_encode_error(uint64_t error_ns, int synchronised)
 {
     /* In units of 2^-32 s, rounded up; a whole uint64_t of ns takes 67 bits. */

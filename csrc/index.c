@@ -24,14 +24,25 @@ static uint64_t fold(uint64_t a, uint64_t b)
 }
 
 /* Both factors carry a secret: no address that a peer can choose makes the product zero. */
-static uint32_t hash_of(const struct tw_index *index, const struct tw_index_key *key)
+uint32_t tw_index_hash(const uint64_t secrets[2], const struct tw_index_key *key)
 {
     uint64_t words[3];
     uint64_t state;
 
     memcpy(words, key, sizeof words);
-    state = fold(words[0] ^ index->secrets[0], words[1] ^ index->secrets[1]);
-    return (uint32_t)fold(state ^ index->secrets[1], words[2] ^ index->secrets[0]);
+    state = fold(words[0] ^ secrets[0], words[1] ^ secrets[1]);
+    return (uint32_t)fold(state ^ secrets[1], words[2] ^ secrets[0]);
+}
+
+void tw_index_secrets(uint64_t seed, uint64_t secrets[2])
+{
+    secrets[0] = fold(seed ^ ODD_1, ODD_2);
+    secrets[1] = fold(seed ^ ODD_2, ODD_1) ^ seed;
+}
+
+static uint32_t hash_of(const struct tw_index *index, const struct tw_index_key *key)
+{
+    return tw_index_hash(index->secrets, key);
 }
 
 int tw_index_open(struct tw_index *index, uint32_t size, uint64_t seed)
@@ -40,8 +51,7 @@ int tw_index_open(struct tw_index *index, uint32_t size, uint64_t seed)
 
     while (slots < 2 * size) /* never more than half full */
         slots *= 2;
-    index->secrets[0] = fold(seed ^ ODD_1, ODD_2);
-    index->secrets[1] = fold(seed ^ ODD_2, ODD_1) ^ seed;
+    tw_index_secrets(seed, index->secrets);
     index->mask = slots - 1;
     index->slots = calloc(slots, sizeof *index->slots);
     return index->slots == NULL ? -ENOMEM : 0;

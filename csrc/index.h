@@ -20,6 +20,9 @@ struct tw_index {
 
 /* Room for size entries, 1..2^20; the caller keeps to it. */
 int tw_index_open(struct tw_index *index, uint32_t size, uint64_t seed);
+/* The hash and what it is seeded with, for tables of another kind. */
+void tw_index_secrets(uint64_t seed, uint64_t secrets[2]);
+uint32_t tw_index_hash(const uint64_t secrets[2], const struct tw_index_key *key);
 void tw_index_close(struct tw_index *index);
 struct tw_index_key tw_index_key(const struct tw_endpoint *endpoint, uint32_t scope);
 uint32_t tw_index_find(const struct tw_index *index, const struct tw_index_key *key);

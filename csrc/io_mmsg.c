@@ -50,7 +50,8 @@ int tw_io_receive(struct tw_io *io, int fd)
     return count;
 }
 
-void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_t tos)
+void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_t tos,
+                   const struct tw_rx *rx)
 {
     struct msghdr *message = &io->headers[i].msg_hdr;
     const union tw_sockaddr *peer = request->msg_name;
@@ -58,9 +59,9 @@ void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_
     io->names[i] = *peer;
     message->msg_namelen = request->msg_namelen;
     message->msg_controllen = 0;
-    if (tos != 0)
-        message->msg_controllen =
-            tw_socket_write_tos(io->controls[i], peer->any.sa_family == AF_INET ? 4 : 6, tos);
+    if (tos != 0 || rx->address_version != 0)
+        message->msg_controllen = tw_socket_write_control(
+            io->controls[i], peer->any.sa_family == AF_INET ? 4 : 6, tos, rx);
 }
 
 int tw_io_send(struct tw_io *io, int fd, int first, int count)

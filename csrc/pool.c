@@ -63,6 +63,7 @@ uint32_t tw_pool_adopt(struct tw_pool *pool, const struct tw_endpoint *local, in
     socket->key = tw_index_key(local, local->scope_id);
     socket->generation = (socket->generation + 1) & GENERATIONS;
     socket->fd = fd;
+    socket->light = TW_POOL_NONE;
     pool->socket_count++;
     tw_index_insert(&pool->by_local, &socket->key, row);
     list_as_dying(pool, row); /* until a session comes */
@@ -102,32 +103,64 @@ int tw_pool_bury(struct tw_pool *pool)
     return -1;
 }
 
-int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_session_config *config)
+/* A row in use; TW_POOL_NONE when all are. */
+static uint32_t take_row(struct tw_pool *pool, const struct tw_index_key *key)
 {
-    const struct tw_index_key key = tw_index_key(&config->peer, socket);
     uint32_t row = pool->free_session;
     struct tw_pool_session *session;
 
-    if (tw_index_find(&pool->by_peer, &key) != TW_POOL_NONE)
-        return -EEXIST;
     if (row != TW_POOL_NONE)
         pool->free_session = pool->sessions[row].next_free;
     else if (pool->fresh_session < pool->size)
         row = pool->fresh_session++;
     else
-        return -ENOSPC;
+        return TW_POOL_NONE;
     session = &pool->sessions[row];
     *session = (struct tw_pool_session){
-        .key = key,
+        .key = *key,
         .deadline_ns = UINT64_MAX,
         .generation = (session->generation + 1) & GENERATIONS,
         .used = 1,
-        .tos = (uint8_t)(config->dscp << 2), /* ECN: Not-ECT */
     };
     pool->session_count++;
-    pool->sockets[socket].sessions++;
+    pool->sockets[key->scope].sessions++;
+    return row;
+}
+
+static int64_t id_of(const struct tw_pool *pool, uint32_t row)
+{
+    return (int64_t)((uint64_t)pool->sessions[row].generation << 32 | row);
+}
+
+int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_session_config *config)
+{
+    const struct tw_index_key key = tw_index_key(&config->peer, socket);
+    uint32_t row;
+
+    if (tw_index_find(&pool->by_peer, &key) != TW_POOL_NONE)
+        return -EEXIST;
+    row = take_row(pool, &key);
+    if (row == TW_POOL_NONE)
+        return -ENOSPC;
+    pool->sessions[row].tos = (uint8_t)(config->dscp << 2); /* ECN: Not-ECT */
     tw_index_insert(&pool->by_peer, &key, row);
-    return (int64_t)((uint64_t)session->generation << 32 | row);
+    return id_of(pool, row);
+}
+
+int64_t tw_pool_add_light(struct tw_pool *pool, uint32_t socket)
+{
+    const struct tw_index_key key = {.scope = socket};
+    uint32_t row;
+
+    if (pool->sockets[socket].light != TW_POOL_NONE)
+        return -EEXIST;
+    row = take_row(pool, &key);
+    if (row == TW_POOL_NONE)
+        return -ENOSPC;
+    pool->sessions[row].light = 1;
+    pool->sessions[row].started = 1;
+    pool->sockets[socket].light = row;
+    return id_of(pool, row);
 }
 
 struct tw_pool_session *tw_pool_session(struct tw_pool *pool, int64_t id)
@@ -145,15 +178,19 @@ uint32_t tw_pool_find_session(const struct tw_pool *pool, uint32_t socket,
                               const struct tw_endpoint *peer)
 {
     const struct tw_index_key key = tw_index_key(peer, socket);
+    const uint32_t row = tw_index_find(&pool->by_peer, &key);
 
-    return tw_index_find(&pool->by_peer, &key);
+    return row != TW_POOL_NONE ? row : pool->sockets[socket].light;
 }
 
 int tw_pool_remove(struct tw_pool *pool, struct tw_pool_session *session)
 {
     const uint32_t socket = session->key.scope;
 
-    tw_index_erase(&pool->by_peer, &session->key);
+    if (session->light)
+        pool->sockets[socket].light = TW_POOL_NONE;
+    else
+        tw_index_erase(&pool->by_peer, &session->key);
     session->used = 0;
     session->next_free = pool->free_session;
     pool->free_session = (uint32_t)(session - pool->sessions);

@@ -18,6 +18,7 @@
 #define TURN          64         /* sockets served, and sockets closed, in one turn of the loop */
 #define WAKE          UINT64_MAX /* the id of no socket */
 #define MOST_SESSIONS 65536
+#define AT_ONCE       256 /* statistics copied under one lock */
 #define SENT_TTL      255 /* RFC 5357 section 4.2.1 */
 
 struct ready {
@@ -28,6 +29,7 @@ struct ready {
 struct tw_reflector {
     pthread_mutex_t lock; /* over pool, retired and stats */
     struct tw_pool pool;
+    struct tw_policy policy; /* under the lock, too */
     struct tw_cipher
         *retired; /* of removed sessions: the loop may be using them, and closes them */
     struct tw_reflector_stats stats;
@@ -52,8 +54,23 @@ static int open_descriptors(struct tw_reflector *reflector)
         return -errno;
     if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, reflector->wake, &event) < 0)
         return -errno;
-    reflector->stamping = tw_socket_keep_stamping();
+    if (reflector->config.timestamp == TW_TIMESTAMP_USER)
+        return 0;
+    reflector->stamping =
+        tw_socket_keep_stamping(reflector->config.timestamp == TW_TIMESTAMP_KERNEL);
     return reflector->stamping < 0 ? reflector->stamping : 0;
+}
+
+static int open_policy(struct tw_reflector *reflector)
+{
+    struct tw_policy *policy = &reflector->policy;
+
+    if (tw_limiter_open(&policy->limiter, reflector->config.maximum_sessions,
+                        reflector->config.hash_seed) < 0)
+        return -ENOMEM;
+    tw_limiter_set_rate(&policy->limiter, reflector->config.rate_limit);
+    policy->light_clients = calloc(TW_PREFIXES_MAX, sizeof *policy->light_clients);
+    return policy->light_clients == NULL ? -ENOMEM : 0;
 }
 
 static int open_memory(struct tw_reflector *reflector)
@@ -62,7 +79,9 @@ static int open_memory(struct tw_reflector *reflector)
     int result = tw_pool_open(&reflector->pool, size, reflector->config.hash_seed);
 
     if (result == 0)
-        result = tw_batch_open(&reflector->batch, size, reflector->config.tx_batch);
+        result = tw_batch_open(&reflector->batch, &reflector->config);
+    if (result == 0)
+        result = open_policy(reflector);
     return result;
 }
 
@@ -73,7 +92,8 @@ int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflec
 
     *reflector = NULL;
     if (config->maximum_sessions < 1 || config->maximum_sessions > MOST_SESSIONS ||
-        config->tx_batch < 1 || config->tx_batch > TW_BATCH)
+        config->tx_batch < 1 || config->tx_batch > TW_BATCH ||
+        config->timestamp > TW_TIMESTAMP_USER || config->timestamp_format > TW_TIMESTAMP_FORMAT_PTP)
         return -EINVAL;
     opened = calloc(1, sizeof *opened);
     if (opened == NULL)
@@ -108,6 +128,8 @@ void tw_reflector_close(struct tw_reflector *reflector)
     for (uint32_t row = 0; row < reflector->pool.fresh_session; row++)
         tw_cipher_close(reflector->pool.sessions[row].cipher);
     tw_cipher_close_retired(&reflector->retired);
+    free(reflector->policy.light_clients);
+    tw_limiter_close(&reflector->policy.limiter);
     tw_batch_close(&reflector->batch);
     tw_pool_close(&reflector->pool);
     pthread_mutex_destroy(&reflector->lock);
@@ -162,6 +184,19 @@ static int is_bound_to(int fd, const struct tw_endpoint *local)
     return 0;
 }
 
+static int choose_stamps(const struct tw_reflector *reflector, int fd)
+{
+    int result;
+
+    if (reflector->config.timestamp == TW_TIMESTAMP_USER) {
+        tw_socket_stamp_nothing(fd); /* refused: it never stamped */
+        return 0;
+    }
+    result = tw_socket_stamp_receive(fd);
+    /* Refused, though it need not be: receive_sources will show it. */
+    return reflector->config.timestamp == TW_TIMESTAMP_KERNEL ? result : 0;
+}
+
 /* A socket of our own from the caller's; -errno. */
 static int duplicate(const struct tw_reflector *reflector, const struct tw_endpoint *local, int fd)
 {
@@ -173,46 +208,53 @@ static int duplicate(const struct tw_reflector *reflector, const struct tw_endpo
     if (result < 0)
         return result;
     tw_socket_set_dscp(fd, local->ip_version, 0); /* a session with another says so per packet */
-    tw_socket_stamp_receive(fd);                  /* refused: receive_sources will show it */
+    result = choose_stamps(reflector, fd);
+    if (result < 0)
+        return result;
     result = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return result < 0 ? -errno : result;
 }
 
-/* Takes *fd over, and sets it to -1, when the pool has no socket there yet. */
-static int64_t adopt_and_add(struct tw_reflector *reflector, const struct tw_session_config *config,
-                             int *fd, uint32_t overflows)
+/* The pool's socket at local, as *row: the one at hand, or *fd, which it takes over, setting it to
+ * -1. */
+static int adopt(struct tw_reflector *reflector, const struct tw_endpoint *local, int *fd,
+                 uint32_t *row)
 {
     struct tw_pool *pool = &reflector->pool;
     struct epoll_event event = {.events = EPOLLIN};
-    uint32_t socket = tw_pool_find_socket(pool, &config->local);
+    uint32_t socket = tw_pool_find_socket(pool, local);
 
-    if (socket == NONE && *fd < 0)
+    *row = socket;
+    if (socket != NONE)
+        return 0;
+    if (*fd < 0)
         return -ENOENT;
-    if (socket == NONE && pool->session_count == pool->size)
+    if (pool->session_count == pool->size)
         return -ENOSPC;
-    if (socket == NONE) {
-        socket = tw_pool_adopt(pool, &config->local, *fd);
-        if (socket == NONE)
-            return -ENOSPC;
-        *fd = -1;
-        pool->sockets[socket].overflows = overflows; /* those are not ours */
-        event.data.u64 = tw_pool_socket_id(pool, socket);
-        if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0) {
-            const int error = errno;
+    *row = socket = tw_pool_adopt(pool, local, *fd);
+    if (socket == NONE)
+        return -ENOSPC;
+    pool->sockets[socket].overflows = tw_socket_overflows(*fd); /* those so far are not ours */
+    *fd = -1;
+    event.data.u64 = tw_pool_socket_id(pool, socket);
+    if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0) {
+        const int error = errno;
 
-            *fd = tw_pool_bury(pool); /* the latest to die is this one; the loop never saw it */
-            return -error;
-        }
+        *fd = tw_pool_bury(pool); /* the latest to die is this one; the loop never saw it */
+        return -error;
     }
-    return tw_pool_add(pool, socket, config);
+    return 0;
 }
 
 /* Takes *cipher over, and sets it to NULL, when the session is added. */
 static int64_t add_session(struct tw_reflector *reflector, const struct tw_session_config *config,
-                           int *fd, uint32_t overflows, struct tw_cipher **cipher)
+                           int *fd, struct tw_cipher **cipher)
 {
-    const int64_t id = adopt_and_add(reflector, config, fd, overflows);
+    uint32_t socket;
+    int64_t id = adopt(reflector, &config->local, fd, &socket);
 
+    if (id == 0)
+        id = tw_pool_add(&reflector->pool, socket, config);
     if (id >= 0) {
         tw_pool_session(&reflector->pool, id)->cipher = *cipher;
         *cipher = NULL;
@@ -225,7 +267,6 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
 {
     int64_t result = check_session(config);
     struct tw_cipher *cipher;
-    uint32_t overflows = 0;
     int own = -1;
 
     if (result < 0)
@@ -234,7 +275,6 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
         own = duplicate(reflector, &config->local, fd);
         if (own < 0)
             return own;
-        overflows = tw_socket_overflows(own);
     }
     cipher = tw_cipher_open(config->mode, &config->keys);
     if (cipher == NULL && config->mode != TW_MODE_UNAUTHENTICATED) {
@@ -242,11 +282,64 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
         return -ENOMEM;
     }
     pthread_mutex_lock(&reflector->lock);
-    result = add_session(reflector, config, &own, overflows, &cipher);
+    result = add_session(reflector, config, &own, &cipher);
     pthread_mutex_unlock(&reflector->lock);
     close_descriptor(own); /* there was a socket already, or an error: nobody saw this one */
     tw_cipher_close(cipher);
     return result;
+}
+
+int64_t tw_reflector_add_light(struct tw_reflector *reflector, const struct tw_endpoint *local,
+                               int fd)
+{
+    static const uint8_t unspecified[16];
+    uint32_t socket;
+    int64_t id;
+    int own = duplicate(reflector, local, fd);
+
+    if (own < 0)
+        return own;
+    if (memcmp(local->address, unspecified, sizeof unspecified) == 0)
+        tw_socket_tell_address(own,
+                               local->ip_version); /* the reply leaves from where it was asked */
+    pthread_mutex_lock(&reflector->lock);
+    id = adopt(reflector, local, &own, &socket);
+    if (id == 0)
+        id = tw_pool_add_light(&reflector->pool, socket);
+    pthread_mutex_unlock(&reflector->lock);
+    close_descriptor(own);
+    return id;
+}
+
+int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
+                                   uint32_t count)
+{
+    if (count > TW_PREFIXES_MAX)
+        return -EINVAL;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tw_prefix *prefix = &prefixes[i];
+        if ((prefix->ip_version != 4 && prefix->ip_version != 6) ||
+            prefix->length > (prefix->ip_version == 4 ? 32 : 128))
+            return -EINVAL;
+    }
+    pthread_mutex_lock(&reflector->lock);
+    memcpy(reflector->policy.light_clients, prefixes, count * sizeof *prefixes);
+    reflector->policy.light_client_count = count;
+    pthread_mutex_unlock(&reflector->lock);
+    return 0;
+}
+
+int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t packets_per_second)
+{
+    pthread_mutex_lock(&reflector->lock);
+    tw_limiter_set_rate(&reflector->policy.limiter, packets_per_second);
+    pthread_mutex_unlock(&reflector->lock);
+    return 0;
+}
+
+int tw_reflector_nudge(struct tw_reflector *reflector)
+{
+    return wake_up(reflector);
 }
 
 int tw_reflector_start(struct tw_reflector *reflector, int64_t id)
@@ -305,6 +398,25 @@ int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
     return session == NULL ? -ENOENT : 0;
 }
 
+/* Some under each lock, so that packets do not wait for thousands. */
+int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t *ids,
+                                  uint32_t count, struct tw_session_stats *stats, uint8_t *found)
+{
+    for (uint32_t first = 0; first < count; first += AT_ONCE) {
+        const uint32_t end = count - first < AT_ONCE ? count : first + AT_ONCE;
+
+        pthread_mutex_lock(&reflector->lock);
+        for (uint32_t i = first; i < end; i++) {
+            const struct tw_pool_session *session = tw_pool_session(&reflector->pool, ids[i]);
+
+            found[i] = session != NULL;
+            stats[i] = session != NULL ? session->stats : (struct tw_session_stats){0};
+        }
+        pthread_mutex_unlock(&reflector->lock);
+    }
+    return 0;
+}
+
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats)
 {
     pthread_mutex_lock(&reflector->lock);
@@ -325,7 +437,7 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
     if (count <= 0)
         return 0; /* EAGAIN: a bad checksum woke us; whatever it is, the next turn asks again */
     pthread_mutex_lock(&reflector->lock);
-    tw_batch_assign(batch, &reflector->pool, ready->socket);
+    tw_batch_assign(batch, &reflector->pool, ready->socket, &reflector->policy);
     pthread_mutex_unlock(&reflector->lock);
     tw_batch_answer(batch, ready->fd);
     pthread_mutex_lock(&reflector->lock);
@@ -383,6 +495,7 @@ static int resolve(struct tw_reflector *reflector, const struct epoll_event *eve
     int sockets = 0;
 
     pthread_mutex_lock(&reflector->lock);
+    reflector->stats.turns++;
     for (int i = 0; i < count; i++) {
         const struct tw_pool_socket *socket;
 

@@ -1,5 +1,6 @@
 /* socket.c: the one place that knows the kernel's ways with socket options and control messages.
  * Control messages are matched by level, type and exact length, and copied, never cast. */
+#define _GNU_SOURCE 1 /* struct in6_pktinfo */
 #include "engine.h"
 
 #include <errno.h>
@@ -153,6 +154,17 @@ int tw_socket_stamp_both(int fd)
                                 SOF_TIMESTAMPING_OPT_TSONLY);
 }
 
+int tw_socket_stamp_nothing(int fd)
+{
+    return set_stamping(fd, 0);
+}
+
+int tw_socket_tell_address(int fd, int ip_version)
+{
+    return ip_version == 4 ? set_option(fd, IPPROTO_IP, IP_PKTINFO, 1)
+                           : set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+}
+
 int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp)
 {
     const int tos = dscp << 2; /* ECN: Not-ECT */
@@ -161,16 +173,21 @@ int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp)
                            : set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
 }
 
-int tw_socket_keep_stamping(void)
+int tw_socket_keep_stamping(int must)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int result;
 
     if (fd < 0)
         fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    tw_socket_stamp_receive(fd); /* refused: no kernel stamps, and every T2 says so by its source */
-    return fd;
+    result = tw_socket_stamp_receive(fd);
+    if (result < 0 && must) {
+        close(fd);
+        return result;
+    }
+    return fd; /* refused: no kernel stamps, and every T2 says so by its source */
 }
 
 /* The control message at *offset: its header and its octets; *offset moves on.  0 at the end. */
@@ -223,6 +240,29 @@ static int read_stamp(const struct cmsghdr *header, const uint8_t *octets, uint6
     return 0;
 }
 
+/* Where a packet was sent to, and by which interface it came: 1 when the message says so. */
+static int read_address(const struct cmsghdr *header, const uint8_t *octets, struct tw_rx *rx)
+{
+    struct in_pktinfo v4;
+    struct in6_pktinfo v6;
+
+    if (is_kind(header, IPPROTO_IP, IP_PKTINFO, sizeof v4)) {
+        memcpy(&v4, octets, sizeof v4);
+        memcpy(rx->address, &v4.ipi_addr, sizeof v4.ipi_addr);
+        rx->interface = (uint32_t)v4.ipi_ifindex;
+        rx->address_version = 4;
+        return 1;
+    }
+    if (is_kind(header, IPPROTO_IPV6, IPV6_PKTINFO, sizeof v6)) {
+        memcpy(&v6, octets, sizeof v6);
+        memcpy(rx->address, &v6.ipi6_addr, sizeof v6.ipi6_addr);
+        rx->interface = v6.ipi6_ifindex;
+        rx->address_version = 6;
+        return 1;
+    }
+    return 0;
+}
+
 void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 {
     struct cmsghdr header;
@@ -232,7 +272,7 @@ void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 
     *rx = (struct tw_rx){.ttl = 255};
     while (next_control(control, length, &offset, &header, &octets)) {
-        if (read_stamp(&header, octets, &rx->kernel_ns))
+        if (read_stamp(&header, octets, &rx->kernel_ns) || read_address(&header, octets, rx))
             continue;
         if (is_kind(&header, IPPROTO_IP, IP_TTL, sizeof value) ||
             is_kind(&header, IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof value)) {
@@ -255,19 +295,46 @@ void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx)
     rx->truncated = (message->msg_flags & MSG_CTRUNC) != 0;
 }
 
-size_t tw_socket_write_tos(void *control, int ip_version, uint8_t tos)
+static size_t write_message(uint8_t *control, int level, int type, const void *value, size_t length)
+{
+    const struct cmsghdr header = {
+        .cmsg_len = CMSG_LEN(length), .cmsg_level = level, .cmsg_type = type};
+
+    memset(control, 0, CMSG_SPACE(length));
+    memcpy(control, &header, sizeof header);
+    memcpy(control + CMSG_LEN(0), value, length);
+    return CMSG_SPACE(length);
+}
+
+/* The interface is the routing table's choice, but for a link-local address, which needs one. */
+static size_t write_source(uint8_t *control, const struct tw_rx *source)
+{
+    struct in_pktinfo v4 = {0};
+    struct in6_pktinfo v6 = {0};
+
+    if (source->address_version == 4) {
+        memcpy(&v4.ipi_spec_dst, source->address, sizeof v4.ipi_spec_dst);
+        return write_message(control, IPPROTO_IP, IP_PKTINFO, &v4, sizeof v4);
+    }
+    memcpy(&v6.ipi6_addr, source->address, sizeof v6.ipi6_addr);
+    if (IN6_IS_ADDR_LINKLOCAL(&v6.ipi6_addr))
+        v6.ipi6_ifindex = source->interface;
+    return write_message(control, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof v6);
+}
+
+size_t tw_socket_write_control(void *control, int ip_version, uint8_t tos,
+                               const struct tw_rx *source)
 {
     const int value = tos;
-    const struct cmsghdr header = {
-        .cmsg_len = CMSG_LEN(sizeof value),
-        .cmsg_level = ip_version == 4 ? IPPROTO_IP : IPPROTO_IPV6,
-        .cmsg_type = ip_version == 4 ? IP_TOS : IPV6_TCLASS,
-    };
+    size_t length = 0;
 
-    memset(control, 0, CMSG_SPACE(sizeof value));
-    memcpy(control, &header, sizeof header);
-    memcpy((uint8_t *)control + CMSG_LEN(0), &value, sizeof value);
-    return CMSG_SPACE(sizeof value);
+    if (tos != 0)
+        length = ip_version == 4
+                     ? write_message(control, IPPROTO_IP, IP_TOS, &value, sizeof value)
+                     : write_message(control, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
+    if (source->address_version != 0)
+        length += write_source((uint8_t *)control + length, source);
+    return length;
 }
 
 static void read_error(const struct cmsghdr *header, const uint8_t *octets,

@@ -7,8 +7,9 @@
 #include <stdint.h>
 #include <stddef.h>
 
-#define TW_PACKET_MAX 65507 /* the largest UDP payload over IPv4 */
-#define TW_BATCH      64    /* packets taken from a socket in one call */
+#define TW_PACKET_MAX   65507 /* the largest UDP payload over IPv4 */
+#define TW_PREFIXES_MAX 1024
+#define TW_BATCH        64 /* packets taken from a socket in one call */
 
 /* An IP address and a UDP port.  IPv4 stands in the first four octets. */
 struct tw_endpoint {
@@ -37,6 +38,12 @@ enum tw_source {
     TW_SOURCE_COUNT
 };
 
+/* Where T2 is to come from: AUTO is the best there is. */
+enum tw_timestamp { TW_TIMESTAMP_AUTO = 0, TW_TIMESTAMP_KERNEL, TW_TIMESTAMP_USER };
+
+/* How T2 and T3 are written: NTP, or truncated PTP with the Z bit set (RFC 8186). */
+enum tw_timestamp_format { TW_TIMESTAMP_FORMAT_NTP = 0, TW_TIMESTAMP_FORMAT_PTP };
+
 /* Why a received packet was not answered; counted each: received == reflected + sum of drops. */
 enum tw_drop {
     TW_DROP_SHORT = 1,      /* shorter than the sender packet of the mode */
@@ -46,6 +53,8 @@ enum tw_drop {
     TW_DROP_NO_SESSION,     /* from an address and port that no session here expects */
     TW_DROP_NOT_STARTED,    /* before Start-Sessions */
     TW_DROP_STOPPED,        /* later than Timeout after Stop-Sessions */
+    TW_DROP_RATE_LIMIT,     /* more than its client may have reflected a second */
+    TW_DROP_CLIENT_LIST,    /* without TWAMP-Control: from a client that is not on the list */
     TW_DROP_SEND_BUFFER,    /* the reply found no room in the send buffer (EAGAIN, ENOBUFS) */
     TW_DROP_SEND_REFUSED,   /* the kernel refused to send the reply (route, firewall, …) */
     TW_DROP_COUNT
@@ -85,6 +94,9 @@ int tw_crypto_packet(uint8_t mode, const struct tw_test_keys *keys, int is_reply
 /* Unix ns -> NTP 64 bit (RFC 4656 section 4.1.2); rounds down, so that the way back is exact. */
 uint64_t tw_clock_ntp(uint64_t unix_ns);
 
+/* Unix ns -> truncated PTP (RFC 8186 section 2.3), on the timescale of the system clock, UTC. */
+uint64_t tw_clock_ptp(uint64_t unix_ns);
+
 /* The smallest Error Estimate of error_ns or more (RFC 4656 section 4.1.2); Multiplier 1..255. */
 uint16_t tw_clock_encode_error(uint64_t error_ns, int synchronised);
 
@@ -95,12 +107,15 @@ uint16_t tw_clock_error_estimate(uint64_t least_ns);
 
 /* What the control messages of a received datagram say. */
 struct tw_rx {
-    uint64_t kernel_ns; /* software stamp, Unix ns; 0 = none */
-    uint32_t overflows; /* datagrams that the socket had lost when this one came; modulo 2^32 */
-    uint8_t ttl;        /* 255 if absent */
+    uint64_t kernel_ns;  /* software stamp, Unix ns; 0 = none */
+    uint32_t overflows;  /* datagrams that the socket had lost when this one came; modulo 2^32 */
+    uint32_t interface;  /* index of the one that it came in by, where asked for; 0 = unknown */
+    uint8_t address[16]; /* the one that it was sent to, where asked for; IPv4 in the first four */
+    uint8_t address_version; /* 4 or 6; 0 = unknown */
+    uint8_t ttl;             /* 255 if absent */
     uint8_t tos;
     uint8_t truncated; /* MSG_CTRUNC */
-    uint8_t reserved;
+    uint8_t reserved[4];
 };
 
 /* Reads any octets at any alignment; what is not exactly a message that we know is passed over. */
@@ -119,7 +134,10 @@ struct tw_reflector_config {
     uint32_t maximum_sessions; /* 1..65536 */
     uint32_t receive_buffer;   /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint32_t tx_batch;         /* 1..TW_BATCH replies under one T3 and one sendmmsg */
-    uint32_t reserved;
+    uint32_t rate_limit;       /* packets a second reflected for one client; 0 = no limit */
+    uint8_t timestamp;         /* enum tw_timestamp */
+    uint8_t timestamp_format;  /* enum tw_timestamp_format */
+    uint8_t reserved[6];
 };
 
 struct tw_session_config {
@@ -131,11 +149,23 @@ struct tw_session_config {
     uint8_t reserved[6];
 };
 
+/* Clients: all whose address begins with so many bits. */
+struct tw_prefix {
+    uint8_t address[16]; /* IPv4 in the first four */
+    uint8_t length;      /* bits: 0..32 or 0..128 */
+    uint8_t ip_version;
+    uint8_t reserved[6];
+};
+
 struct tw_session_stats {
     uint64_t received; /* packets of this session, after the 4-tuple matched */
     uint64_t reflected;
     uint64_t dropped;
-    uint64_t last_packet_ns; /* CLOCK_MONOTONIC, of the last while started; 0 = none yet */
+    uint64_t last_packet_ns;         /* CLOCK_MONOTONIC, of the last while started; 0 = none yet */
+    uint32_t last_received_sequence; /* the sender's, of that packet */
+    uint32_t last_sent_sequence;     /* of the last reply */
+    uint8_t last_source;             /* enum tw_source, of its T2; NONE = no packet yet */
+    uint8_t reserved[7];
 };
 
 struct tw_reflector_stats {
@@ -146,7 +176,8 @@ struct tw_reflector_stats {
     uint64_t refused_stamps;                   /* kernel stamps that were far from the clock */
     uint64_t truncated_control;                /* MSG_CTRUNC: some control message did not fit */
     uint64_t
-        overflows; /* never received: lost in full receive buffers; seen with the next packet */
+        overflows;  /* never received: lost in full receive buffers; seen with the next packet */
+    uint64_t turns; /* of the loop: its heartbeat */
     uint32_t sessions;
     uint32_t sockets;
 };
@@ -163,12 +194,29 @@ int tw_reflector_run(struct tw_reflector *reflector);
 int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms);
 int tw_reflector_stop(struct tw_reflector *reflector);
 
+/* Makes the loop turn once, so that one can see whether it does. */
+int tw_reflector_nudge(struct tw_reflector *reflector);
+int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t packets_per_second);
+
 /* Adds a session, not yet started; returns its id.  The socket of config->local is shared by
  * sessions: with fd < 0 the one at hand is used, -ENOENT if there is none; else fd, bound to
  * config->local, is duplicated.  The loop closes the duplicate when its last session goes.
  * -EEXIST: the 4-tuple is taken; -ENOSPC: maximum_sessions. */
 int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
                          int fd);
+
+/* Adds a session of any peer without TWAMP-Control (TWAMP Light, RFC 5357 appendix I; stateless
+ * STAMP, RFC 8762): started at once, unauthenticated, its replies numbered and marked as the
+ * requests are, and never longer than these.  fd is bound to local, which may be a wildcard
+ * address, and is duplicated.  A peer with a session of its own on that socket is not its business.
+ */
+int64_t tw_reflector_add_light(struct tw_reflector *reflector, const struct tw_endpoint *local,
+                               int fd);
+
+/* Whose packets are reflected without TWAMP-Control; count = 0: everybody's.  At most
+ * TW_PREFIXES_MAX. */
+int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
+                                   uint32_t count);
 
 /* From now on packets are reflected (Start-Sessions).  -ENOENT for a stale id, here and below. */
 int tw_reflector_start(struct tw_reflector *reflector, int64_t id);
@@ -178,6 +226,10 @@ int tw_reflector_finish(struct tw_reflector *reflector, int64_t id, uint64_t dea
 int tw_reflector_remove(struct tw_reflector *reflector, int64_t id);
 int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
                                struct tw_session_stats *stats);
+
+/* The statistics of many; found[i] is 0 where ids[i] is stale. */
+int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t *ids,
+                                  uint32_t count, struct tw_session_stats *stats, uint8_t *found);
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);
 
 /* ---- sender.c: the Session-Sender ------------------------------------------------------------ */
@@ -257,3 +309,21 @@ int tw_sender_run(struct tw_sender *sender);
 int tw_sender_stop(struct tw_sender *sender, int drain);
 void tw_sender_stats(struct tw_sender *sender, struct tw_sender_stats *stats);
 void tw_sender_close(struct tw_sender *sender);
+
+/* ---- privileges.c: from root to an ordinary user --------------------------------------------- */
+
+/* What a responder may keep (linux/capability.h). */
+enum tw_capability {
+    TW_CAPABILITY_NET_BIND_SERVICE = 10, /* TCP and UDP ports below 1024 */
+    TW_CAPABILITY_NET_ADMIN = 12, /* receive buffers above the system's maximum, stamping NICs */
+    TW_CAPABILITY_NET_RAW = 13,
+    TW_CAPABILITY_SYS_NICE = 23,
+    TW_CAPABILITY_PERFMON = 38,
+    TW_CAPABILITY_BPF = 39
+};
+
+/* Becomes user and group for good.  Of the capabilities, those of keep (1 << number) stay that are
+ * permitted now; the others can never come back.  Supplementary groups are the caller's to set,
+ * before.  Needs root, and that no thread has been made: capabilities belong to threads.  After an
+ * error some of it may have been done. */
+int tw_privileges_drop(uint32_t user, uint32_t group, uint64_t keep);

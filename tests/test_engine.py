@@ -16,7 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from twamp._native import ffi, lib
-from twamp.protocol.timestamps import ErrorEstimate, ntp_from_unix_ns, unix_ns_from_ntp
+from twamp.protocol.timestamps import (
+    ErrorEstimate,
+    ntp_from_unix_ns,
+    ptp_from_unix_ns,
+    unix_ns_from_ntp,
+    unix_ns_from_ptp,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = json.loads((ROOT / "tests/vectors/vectors.json").read_text())
@@ -40,6 +46,21 @@ def test_clock_agrees_with_python_and_the_way_back_is_exact(unix_ns: int) -> Non
     ntp = lib.tw_clock_ntp(unix_ns)
     assert ntp == ntp_from_unix_ns(unix_ns)
     assert unix_ns_from_ntp(ntp, near_unix_ns=unix_ns) == unix_ns
+
+
+@pytest.mark.parametrize("vector", VECTORS["scalars"]["ptp"], ids=lambda vector: vector["wire"])
+def test_ptp_time_agrees_with_the_vectors(vector: dict[str, Any]) -> None:
+    ptp = lib.tw_clock_ptp(vector["unix"] * NS + vector["nsec"])
+    assert f"{ptp:016x}" == vector["wire"]
+
+
+@given(U64)
+@example((1 << 32) * NS)  # the seconds begin anew
+@example((1 << 32) * NS - 1)
+def test_ptp_time_agrees_with_python_and_the_way_back_is_exact(unix_ns: int) -> None:
+    ptp = lib.tw_clock_ptp(unix_ns)
+    assert ptp == ptp_from_unix_ns(unix_ns)
+    assert unix_ns_from_ptp(ptp, near_unix_ns=unix_ns) == unix_ns
 
 
 def edges_of_the_error_estimate() -> list[int]:
@@ -320,6 +341,7 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
         ("clock_test", ["clock.c"]),
         ("index_test", ["index.c"]),
         ("pool_test", ["pool.c", "index.c"]),
+        ("limiter_test", ["limiter.c", "index.c"]),
     ],
 )
 def test_unit_in_c(program: str, units: list[str], tmp_path: Path) -> None:

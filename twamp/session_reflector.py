@@ -21,8 +21,9 @@ import secrets
 import socket
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Self
 
 from twamp.endpoint import Endpoint
@@ -62,6 +63,9 @@ class SessionStats:
     reflected: int
     dropped: int
     last_packet_ns: int  # CLOCK_MONOTONIC of the last good one while started; 0 = none yet
+    last_received_sequence: int | None = None  # the sender's, of that packet
+    last_sent_sequence: int | None = None  # of the last reply
+    last_source: str | None = None  # of that packet's T2, by enum tw_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +79,22 @@ class ReflectorStats:
     refused_stamps: int = 0
     truncated_control: int = 0
     overflows: int = 0  # never received: lost in full receive buffers; seen with the next packet
+    turns: int = 0  # of the loop: its heartbeat
     sessions: int = 0
     sockets: int = 0
 
 
 _DROPS = enum_names("tw_drop", "TW_DROP_")
 _SOURCES = enum_names("tw_source", "TW_SOURCE_")
+_SOURCE_NAMES = {value: name for name, value in _SOURCES.items()}
+_TIMESTAMPS = enum_names("tw_timestamp", "TW_TIMESTAMP_")
+_FORMATS = enum_names("tw_timestamp_format", "TW_TIMESTAMP_FORMAT_")
+_SYNCHRONIZED = 1 << 15  # S of the Error Estimate
+
+
+def clock_synchronized() -> bool:
+    """Whether the kernel says that the system clock is synchronised (adjtimex)."""
+    return bool(lib.tw_clock_error_estimate(0) & _SYNCHRONIZED)
 
 
 def _log_failure(over: "asyncio.Future[int]") -> None:
@@ -88,12 +102,33 @@ def _log_failure(over: "asyncio.Future[int]") -> None:
         logger.error("the reflector stopped: %s", os.strerror(-over.result()))
 
 
+def _value_of(option: str, name: str, values: Mapping[str, int]) -> int:
+    if name not in values:
+        raise ValueError(f"{option} is {name!r}: choose one of {', '.join(values)}")
+    return values[name]
+
+
+def _session_stats(native: Any) -> SessionStats:
+    heard = native.last_packet_ns != 0
+    return SessionStats(
+        received=native.received,
+        reflected=native.reflected,
+        dropped=native.dropped,
+        last_packet_ns=native.last_packet_ns,
+        last_received_sequence=native.last_received_sequence if heard else None,
+        last_sent_sequence=native.last_sent_sequence if native.reflected else None,
+        last_source=_SOURCE_NAMES.get(native.last_source),
+    )
+
+
 class SessionReflector:
     """Answers the packets of all sessions, in a thread of its own while ``async with`` lasts.
 
     Without ``async with`` there is no thread: :meth:`step` is one turn of the loop, and
     :meth:`close` the end.  ``tx_batch`` replies (1..64) leave under one Timestamp: more is faster,
-    and every position makes it two microseconds older.  OSError when the system has no room.
+    and every position makes it two microseconds older; ``rate_limit`` is in packets a second for
+    one client (0: no limit); ``timestamp`` says where T2 is to come from (auto, kernel, user) and
+    ``timestamp_format`` how T2 and T3 are written (ntp, ptp).  OSError when the system has no room.
     """
 
     def __init__(
@@ -103,6 +138,9 @@ class SessionReflector:
         receive_buffer: int = RECEIVE_BUFFER,
         tx_batch: int = 2,
         hash_seed: int | None = None,
+        rate_limit: int = 0,
+        timestamp: str = "auto",
+        timestamp_format: str = "ntp",
     ) -> None:
         self._lock = threading.Lock()  # over the handle: nobody uses it after it is closed
         self._handle: Any = None
@@ -114,6 +152,9 @@ class SessionReflector:
             "maximum_sessions": maximum_sessions,
             "receive_buffer": receive_buffer,
             "tx_batch": tx_batch,
+            "rate_limit": rate_limit,
+            "timestamp": _value_of("timestamp", timestamp, _TIMESTAMPS),
+            "timestamp_format": _value_of("timestamp_format", timestamp_format, _FORMATS),
         }
         handle = ffi.new("struct tw_reflector **")
         check(lib.tw_reflector_open(ffi.new("struct tw_reflector_config *", config), handle))
@@ -139,6 +180,15 @@ class SessionReflector:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    async def wait(self) -> None:
+        """Until the loop is over: returns after :meth:`aclose`, OSError when the loop failed.
+
+        Cancelled, it leaves the loop as it is.  RuntimeError when there never was a thread.
+        """
+        if self._over is None:
+            raise RuntimeError("the SessionReflector does not run: use `async with`")
+        check(await asyncio.shield(self._over))
 
     async def aclose(self) -> None:
         """Stop, join, close.  Cancelled, it does so all the same before CancelledError goes on.
@@ -216,6 +266,45 @@ class SessionReflector:
             finally:
                 wipe_keys(native)
 
+    def add_light(self, local: Endpoint, sock: socket.socket) -> int:
+        """Reflects at ``local`` for any peer, without TWAMP-Control, from now on; returns an id.
+
+        TWAMP Light (RFC 5357 appendix I) and stateless STAMP (RFC 8762).  ``sock`` is bound to
+        ``local``, which may be a wildcard address.  OSError: EEXIST it does so already; ENOSPC.
+        """
+        native = ffi.new("struct tw_endpoint *", native_endpoint(local))
+        with self._opened() as handle:
+            return check(lib.tw_reflector_add_light(handle, native, sock.fileno()))
+
+    def set_light_clients(self, prefixes: Sequence[IPv4Network | IPv6Network]) -> None:
+        """Whose packets are reflected without TWAMP-Control; without prefixes, everybody's.
+
+        OSError EINVAL for more than 1024 of them.
+        """
+        native = ffi.new(
+            "struct tw_prefix[]",
+            [
+                {
+                    "address": prefix.network_address.packed.ljust(16, b"\0"),
+                    "length": prefix.prefixlen,
+                    "ip_version": prefix.version,
+                }
+                for prefix in prefixes
+            ],
+        )
+        with self._opened() as handle:
+            check(lib.tw_reflector_set_light_clients(handle, native, len(prefixes)))
+
+    def set_rate_limit(self, packets_per_second: int) -> None:
+        """How many packets of one client are reflected a second; 0: no limit."""
+        with self._opened() as handle:
+            check(lib.tw_reflector_set_rate_limit(handle, packets_per_second))
+
+    def nudge(self) -> None:
+        """Makes the loop turn once: :attr:`ReflectorStats.turns` shows whether it did."""
+        with self._opened() as handle:
+            check(lib.tw_reflector_nudge(handle))
+
     def start(self, session_id: int) -> None:
         """From now on packets are reflected (Start-Sessions).  OSError ENOENT for a stale id."""
         with self._opened() as handle:
@@ -236,12 +325,17 @@ class SessionReflector:
         native = ffi.new("struct tw_session_stats *")
         with self._opened() as handle:
             check(lib.tw_reflector_session_stats(handle, session_id, native))
-        return SessionStats(
-            received=native.received,
-            reflected=native.reflected,
-            dropped=native.dropped,
-            last_packet_ns=native.last_packet_ns,
-        )
+        return _session_stats(native)
+
+    def stats_of(self, session_ids: Sequence[int]) -> list[SessionStats | None]:
+        """The counters of many sessions; None where an id is stale."""
+        count = len(session_ids)
+        natives = ffi.new("struct tw_session_stats[]", count)
+        found = ffi.new("uint8_t[]", count)
+        ids = ffi.new("int64_t[]", session_ids)
+        with self._opened() as handle:
+            check(lib.tw_reflector_session_stats_of(handle, ids, count, natives, found))
+        return [_session_stats(natives[i]) if found[i] else None for i in range(count)]
 
     def stats(self) -> ReflectorStats:
         """The counters now, or as they were when it was closed; from any thread."""
@@ -261,6 +355,7 @@ class SessionReflector:
             refused_stamps=native.refused_stamps,
             truncated_control=native.truncated_control,
             overflows=native.overflows,
+            turns=native.turns,
             sessions=native.sessions,
             sockets=native.sockets,
         )

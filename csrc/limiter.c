@@ -1,0 +1,67 @@
+/* limiter.c: token buckets as virtual scheduling: no timer fills them, a packet only moves the
+ * moment at which its client's bucket will be full again. */
+#include "limiter.h"
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAST_BUCKETS       1024
+#define BUCKETS_OF_SESSION  4
+#define LEAST_BURST         16 /* packets */
+#define BURSTS_OF_SECOND    10
+#define SIGNIFICANT_OF_IPV6 8 /* octets: a host has a /64 of addresses to choose from */
+
+int tw_limiter_open(struct tw_limiter *limiter, uint32_t sessions, uint64_t seed)
+{
+    size_t buckets = LEAST_BUCKETS;
+
+    while (buckets < BUCKETS_OF_SESSION * (size_t)sessions)
+        buckets *= 2;
+    *limiter = (struct tw_limiter){.mask = (uint32_t)(buckets - 1)};
+    tw_index_secrets(seed, limiter->secrets);
+    limiter->full_at = calloc(buckets, sizeof *limiter->full_at);
+    return limiter->full_at == NULL ? -ENOMEM : 0;
+}
+
+void tw_limiter_close(struct tw_limiter *limiter)
+{
+    free(limiter->full_at);
+    limiter->full_at = NULL;
+}
+
+void tw_limiter_set_rate(struct tw_limiter *limiter, uint32_t rate)
+{
+    const uint64_t burst =
+        rate / BURSTS_OF_SECOND > LEAST_BURST ? rate / BURSTS_OF_SECOND : LEAST_BURST;
+
+    limiter->interval_ns = rate == 0 ? 0 : (TW_NS_PER_S + (uint64_t)rate - 1) / rate;
+    limiter->bucket_ns = burst * limiter->interval_ns;
+}
+
+static uint64_t *bucket_of(const struct tw_limiter *limiter, const struct tw_endpoint *client)
+{
+    struct tw_endpoint host = *client;
+    struct tw_index_key key;
+
+    host.port = 0;
+    if (host.ip_version == 6)
+        memset(host.address + SIGNIFICANT_OF_IPV6, 0, sizeof host.address - SIGNIFICANT_OF_IPV6);
+    key = tw_index_key(&host, host.scope_id);
+    return &limiter->full_at[tw_index_hash(limiter->secrets, &key) & limiter->mask];
+}
+
+int tw_limiter_take(struct tw_limiter *limiter, const struct tw_endpoint *client, uint64_t now_ns)
+{
+    uint64_t *bucket = bucket_of(limiter, client);
+    uint64_t full_at = *bucket;
+
+    /* Emptier than empty: it is of another limit. */
+    if (full_at < now_ns || full_at - now_ns > limiter->bucket_ns)
+        full_at = now_ns;
+    if (full_at - now_ns + limiter->interval_ns > limiter->bucket_ns)
+        return 0;
+    *bucket = full_at + limiter->interval_ns;
+    return 1;
+}
