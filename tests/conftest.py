@@ -18,7 +18,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked ``root`` are skipped without root, and say so (``-ra`` lists them)."""
     if os.geteuid() == 0:
         return
-    skip = pytest.mark.skip(reason=f"{NOT_TESTED}: needs root, for network namespaces")
+    skip = pytest.mark.skip(
+        reason=f"{NOT_TESTED}: needs root, for network namespaces or other users"
+    )
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(skip)
