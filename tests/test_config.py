@@ -4,26 +4,17 @@ import argparse
 import contextlib
 import dataclasses
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twamp.config import (
-    DSCP_NAMES,
-    MOST_PACKETS,
-    Config,
-    PingConfig,
-    ReflectorConfig,
-    add_arguments,
-    dscp,
-    from_arguments,
-    port_range,
-    rows,
-    seconds,
-)
+from twamp.config import PingConfig, ReflectorConfig
 from twamp.errors import ConfigError
+from twamp.options import Config, add_arguments, from_arguments, rows
+from twamp.readers import DSCP_NAMES, MOST_PACKETS, dscp, port_range, seconds
 
 
 def read(*arguments: str) -> ReflectorConfig:
@@ -39,17 +30,33 @@ def test_defaults_are_the_published_ones() -> None:
         "listen_address": (),
         "port": 862,
         "iface": None,
-        "test_ports": (18760, 19960),
+        "vrf": None,
+        "client_list": (),
         "maximum_connections": 16,
+        "maximum_connections_per_client": 0,
         "maximum_sessions_per_connection": 8,
         "maximum_sessions": 4096,
+        "maximum_connection_duration": 0,
+        "handshake_timeout": 30,
         "server_inactivity_timeout": 900,
         "test_inactivity_timeout": 900,
-        "dscp_value": 0,
-        "tx_batch": 2,
+        "drain_timeout": 60,
         "mode": (),
         "key_file": None,
         "pbkdf2_count": 32768,
+        "dscp_value": 0,
+        "test_ports": (18760, 19960),
+        "light": False,
+        "light_port": 862,
+        "timestamp": "auto",
+        "timestamp_format": "ntp",
+        "rate_limit": 0,
+        "tx_batch": 2,
+        "metrics_address": None,
+        "control_socket": "/run/twamp/reflector.sock",
+        "run_as_user": None,
+        "run_as_group": None,
+        "log_format": "auto",
     }
 
 
@@ -58,7 +65,18 @@ def test_defaults_are_the_published_ones() -> None:
     [
         (["--port", "8620"], "port", 8620),
         (["--port", "0"], "port", 0),
-        (["--maximum-connections", "4096"], "maximum_connections", 4096),
+        (["--maximum-connections", "64"], "maximum_connections", 64),
+        (["--client-list", "192.0.2.77/24"], "client_list", (ip_network("192.0.2.0/24"),)),
+        (["--client-list", "2001:db8::1"], "client_list", (ip_network("2001:db8::1/128"),)),
+        (["--client-list", "::ffff:192.0.2.1"], "client_list", (ip_network("192.0.2.1/32"),)),
+        (["--vrf", "red"], "vrf", "red"),
+        (["--light"], "light", True),
+        (["--timestamp", "User"], "timestamp", "user"),
+        (["--timestamp-format", "ptp"], "timestamp_format", "ptp"),
+        (["--metrics-address", "127.0.0.1"], "metrics_address", ("127.0.0.1", 9861)),
+        (["--metrics-address", "[::1]:1234"], "metrics_address", ("::1", 1234)),
+        (["--user", "nobody"], "run_as_user", "nobody"),
+        (["--group", "nogroup"], "run_as_group", "nogroup"),
         (["--test-ports", "20000-20001"], "test_ports", (20000, 20001)),
         (["--test-ports", "862"], "test_ports", (862, 862)),
         (["--iface", "eth0"], "iface", "eth0"),
@@ -96,6 +114,18 @@ def test_command_line_gives_typed_values(arguments: list[str], field: str, value
         ("server_inactivity_timeout", 0),
         ("test_inactivity_timeout", 3601),
         ("tx_batch", 65),
+        ("client_list", ("192.0.2.0/33",)),
+        ("client_list", ("everybody",)),
+        ("maximum_connections_per_client", -1),
+        ("handshake_timeout", 0),
+        ("timestamp", "hourglass"),
+        ("timestamp_format", 1),
+        ("rate_limit", -1),
+        ("metrics_address", "127.0.0.1:65536"),
+        ("metrics_address", "localhost:9861"),
+        ("run_as_user", "a b"),
+        ("control_socket", ""),
+        ("light", "yes"),
         ("test_ports", "0-10"),
         ("test_ports", "100-65536"),
         ("test_ports", "200-100"),
@@ -116,7 +146,7 @@ def test_bad_value_is_refused_with_key_value_and_remedy(field: str, value: Any) 
         ReflectorConfig(**{field: value})
     message = str(caught.value)
     assert message.startswith(field.replace("_", "-") + ": ")
-    blamed = value[-1] if field == "listen_address" else value
+    blamed = value[-1] if field in ("listen_address", "client_list") else value
     assert repr(blamed) in message
     assert len(message.splitlines()) == 1
 
@@ -130,12 +160,21 @@ def test_message_names_range_and_example() -> None:
     )
 
 
+# What leaves each limit its whole range: the rules over several options are tried by themselves.
+ROOM: dict[str, Any] = {
+    "client_list": "192.0.2.0/24",
+    "maximum_connections": 1,
+    "maximum_sessions_per_connection": 1,
+    "maximum_sessions": 65536,
+}
+
+
 def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
     checked = 0
     for field, row in rows(ReflectorConfig):
         if row.least is None or row.most is None:
             continue
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = dict(ROOM)
         for good in (row.least, row.most):
             values[field] = (good, good) if field == "test_ports" else good
             ReflectorConfig(**values)
@@ -144,7 +183,7 @@ def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
             with pytest.raises(ConfigError):
                 ReflectorConfig(**values)
         checked += 1
-    assert checked == 10
+    assert checked == 17
 
 
 def test_each_row_has_help_and_an_option_of_its_name() -> None:
@@ -209,22 +248,52 @@ def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
             ReflectorConfig(**values)
 
 
-def test_connections_times_sessions_of_each_fit_the_maximum_if_both_were_chosen() -> None:
+def test_connections_times_sessions_of_each_fit_the_maximum() -> None:
     with pytest.raises(ConfigError) as caught:
-        read("--maximum-connections", "100", "--maximum-sessions-per-connection", "50")
+        read("--maximum-connections", "60", "--maximum-sessions-per-connection", "100")
     assert str(caught.value) == (
-        "maximum-sessions: 4096 is less than maximum-connections, 100, times "
-        "maximum-sessions-per-connection, 50; give at least 5000 (it goes to 65536), "
+        "maximum-sessions: 4096 is less than maximum-connections, 60, times "
+        "maximum-sessions-per-connection, 100; give at least 6000 (it goes to 65536), "
         "or lower one of these"
     )
-    both: dict[str, Any] = {"maximum_connections": 100, "maximum_sessions_per_connection": 50}
-    assert ReflectorConfig(maximum_sessions=5000, **both).maximum_sessions == 5000
-    with pytest.raises(ConfigError, match="give at least 5000"):
-        ReflectorConfig(maximum_sessions=4999, **both)
-    # One of them says nothing of the other.
-    assert ReflectorConfig(maximum_connections=4096).maximum_sessions == 4096
-    assert ReflectorConfig(maximum_sessions_per_connection=1024).maximum_sessions == 4096
+    both: dict[str, Any] = {"maximum_connections": 60, "maximum_sessions_per_connection": 100}
+    assert ReflectorConfig(maximum_sessions=6000, **both).maximum_sessions == 6000
+    with pytest.raises(ConfigError, match="give at least 6000"):
+        ReflectorConfig(maximum_sessions=5999, **both)
+    with pytest.raises(ConfigError, match="there are 65536 at most"):
+        ReflectorConfig(
+            maximum_connections=4096,
+            client_list=(ip_network("::/0"),),
+            maximum_sessions_per_connection=1024,
+        )
+    # One factor is enough to mean the product; as long as both are the default they promise nothing.
+    with pytest.raises(ConfigError, match="give at least 16384"):
+        ReflectorConfig(maximum_sessions_per_connection=1024)
     assert ReflectorConfig(maximum_sessions=1).maximum_sessions == 1
+
+
+def test_many_connections_need_to_know_the_clients() -> None:
+    assert ReflectorConfig(maximum_connections=64)
+    with pytest.raises(ConfigError) as caught:
+        ReflectorConfig(maximum_connections=65)
+    assert str(caught.value) == (
+        "maximum-connections: 65 is more than 64, which needs to know the clients; "
+        "give a client-list, or --mode no-unauthenticated"
+    )
+    knowing_ones: list[dict[str, Any]] = [
+        {"client_list": "192.0.2.0/24"},
+        {"mode": "no-unauthenticated"},
+        {"mode": ("encrypted", "mixed")},
+    ]
+    for knowing in knowing_ones:
+        assert ReflectorConfig(maximum_connections=65, **knowing)
+    ignorant_ones: list[dict[str, Any]] = [
+        {"mode": "no-mixed"},
+        {"mode": ("encrypted", "unauthenticated")},
+    ]
+    for ignorant in ignorant_ones:
+        with pytest.raises(ConfigError, match="needs to know the clients"):
+            ReflectorConfig(maximum_connections=65, **ignorant)
 
 
 def test_config_without_rows_checks_nothing() -> None:

@@ -17,7 +17,6 @@ from typing import Any, Self, TypeVar
 import pytest
 from by_hand import Responder
 
-from twamp.config import MOST_PACKETS
 from twamp.errors import ConfigError
 from twamp.metrics import measure
 from twamp.ping import Ping, Target, main, read_command_line, split_host
@@ -35,6 +34,7 @@ from twamp.protocol.control_messages import (
 )
 from twamp.protocol.message import Message
 from twamp.protocol.timestamps import interval_from_ns
+from twamp.readers import MOST_PACKETS
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["-i", "0.002f", "-L", "0.5"]

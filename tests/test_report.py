@@ -27,9 +27,9 @@ from test_metrics import (
     carry,
 )
 
-from twamp.config import UNITS as CONFIG_UNITS
 from twamp.metrics import Measurement, Sample, measure, reordered
 from twamp.protocol.timestamps import ErrorEstimate, ntp_from_unix_ns
+from twamp.readers import UNITS as CONFIG_UNITS
 from twamp.report import (
     UNITS,
     Style,

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import functools
 import getpass
-import importlib.metadata
 import json
 import logging
 import operator
@@ -30,18 +29,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import uvloop
 
-from twamp.config import (
-    PingConfig,
-    ReflectorConfig,
-    add_arguments,
-    from_arguments,
-    key_of,
-    rows,
-)
+from twamp.config import PingConfig, ReflectorConfig
 from twamp.control_client import AcceptedSession, ControlClient, Credentials, SessionRequest
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ConfigError, Refused, TwampError
 from twamp.metrics import Measurement, measure
+from twamp.options import add_arguments, from_arguments, key_of, rows
 from twamp.protocol.control_messages import Modes
 from twamp.protocol.timestamps import NS, ntp_from_unix_ns
 from twamp.report import (
@@ -60,6 +53,7 @@ from twamp.server import Server
 from twamp.session_reflector import SessionReflector
 from twamp.session_sender import SenderConfig, SessionSender
 from twamp.users import Users, read_key_file
+from twamp.version import version
 
 MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = range(4)
 # The kernel turns timestamps on some milliseconds after they were asked for, and each session's
@@ -419,7 +413,8 @@ async def loopback_responder(config: PingConfig, users: Users) -> AsyncIterator[
     reflector_config = ReflectorConfig(
         listen_address=(address,),
         port=0,
-        maximum_sessions_per_connection=max(8, config.session_count),
+        maximum_connections=1,
+        maximum_sessions_per_connection=config.session_count,
     )
     async with (
         SessionReflector(hash_seed=secrets.randbits(64)) as reflector,
@@ -439,7 +434,7 @@ def report(measurements: Sequence[Measurement], config: PingConfig) -> Iterator[
     if config.json:
         tree = json_tree(
             measurements,
-            version=_version(),
+            version=version(),
             configuration=configuration(config),
             percentiles=config.percentiles,
         )
@@ -484,13 +479,6 @@ def configuration(config: PingConfig) -> dict[str, Any]:
             value = [float(percent) for percent in value]
         result[key_of(field)] = value
     return result
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("twamp")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 # ---- the program ---------------------------------------------------------------------------------
