@@ -46,7 +46,9 @@ class Responder:
         options.setdefault("port", 0)
         config = ReflectorConfig(**options)
         async with (
-            SessionReflector(maximum_sessions=config.maximum_sessions) as reflector,
+            SessionReflector(
+                maximum_sessions=config.maximum_sessions, rate_limit=config.rate_limit
+            ) as reflector,
             Server(config, reflector, users) as server,
         ):
             yield cls(server, reflector)

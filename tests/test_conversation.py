@@ -48,8 +48,8 @@ def accepted(sid: bytes = ONE) -> AcceptSession:
     return AcceptSession(Accept.OK, port=7001, sid=sid)
 
 
-def pair(modes: Modes = Modes.UNAUTHENTICATED) -> "Pair":
-    ends = Pair()
+def pair(modes: Modes = Modes.UNAUTHENTICATED, timers: Timers | None = None) -> "Pair":
+    ends = Pair(timers)
     ends.server_says(ServerGreeting(modes, count=1024))
     ends.client_says(SetUpResponse(modes))
     ends.server_says(ServerStart(Accept.OK))
@@ -59,9 +59,9 @@ def pair(modes: Modes = Modes.UNAUTHENTICATED) -> "Pair":
 class Pair:
     """Both ends, joined: what one sends the other receives, and their states never differ."""
 
-    def __init__(self) -> None:
+    def __init__(self, timers: Timers | None = None) -> None:
         self.now_ns = 0
-        self.server = Conversation(Role.SERVER, now_ns=0)
+        self.server = Conversation(Role.SERVER, now_ns=0, timers=timers)
         self.client = Conversation(Role.CONTROL_CLIENT, now_ns=0)
 
     def _says(self, speaker: Conversation, listener: Conversation, message: Message) -> None:
@@ -299,10 +299,21 @@ def test_a_message_that_trickles_ends_the_connection() -> None:
     assert server.handle_timer(60 * SECOND) is Expiry.MESSAGE
 
 
-def test_set_up_response_has_the_deadline_of_a_message_from_the_greeting_on() -> None:
-    server = Conversation(Role.SERVER, now_ns=0, timers=Timers(message_ns=5 * SECOND))
+def test_the_handshake_has_one_deadline_whatever_trickles_in() -> None:
+    server = Conversation(Role.SERVER, now_ns=0, timers=Timers(handshake_ns=5 * SECOND))
     server.send(ServerGreeting(Modes.UNAUTHENTICATED, count=1024), SECOND)
-    assert server.get_timer() == 6 * SECOND
+    octets = bytes(SetUpResponse(Modes.UNAUTHENTICATED))
+    server.receive_data(octets[:-1], 2 * SECOND)
+    assert server.get_timer() == 5 * SECOND
+    server.receive_data(octets[-1:], 4 * SECOND)
+    assert server.next_message(4 * SECOND) is not None
+    assert server.get_timer() == 5 * SECOND  # and while the Server makes up its mind
+    assert server.handle_timer(5 * SECOND) is Expiry.HANDSHAKE
+
+
+def test_after_the_handshake_its_deadline_is_gone() -> None:
+    server = pair(timers=Timers(handshake_ns=5 * SECOND)).server
+    assert server.get_timer() == 900 * SECOND
 
 
 def test_the_client_waits_for_answers_only_so_long() -> None:

@@ -100,7 +100,7 @@ def test_a_wrong_user_and_a_wrong_passphrase_look_the_same(
         async with listening() as responder:
             with pytest.raises(Refused, match="Accept 1, failure, reason unspecified"):
                 await ControlClient.connect("127.0.0.1", responder.port, credentials=credentials)
-            assert responder.server.counters["authentication_failed"] == 1
+            assert responder.server.events["authentication_failed"] == 1
 
     run(test)
 
@@ -164,7 +164,7 @@ def test_a_mode_that_was_not_offered_is_refused(chosen: int) -> None:
             client.send(SetUpResponse(Modes(chosen)))
             assert await client.read(ServerStart) == ServerStart(Accept.NOT_SUPPORTED)
             assert await client.read_eof() == b""
-            assert responder.server.counters["mode_refused"] == 1
+            assert responder.server.events["mode_refused"] == 1
 
     run(test)
 
@@ -191,7 +191,7 @@ def test_a_flipped_bit_on_the_control_connection_ends_it() -> None:
                 client._writer.write(octets)
                 async with asyncio.timeout(ANSWER_WITHIN):
                     assert await client._reader.read() == b""
-            assert responder.server.counters["hmac_failed"] == 1
+            assert responder.server.events["hmac_failed"] == 1
 
     run(test)
 

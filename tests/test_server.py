@@ -222,7 +222,7 @@ def test_more_sessions_than_a_connection_may_have_are_refused_until_some_stop() 
 def test_the_oldest_stopped_session_gives_way_when_the_engine_is_full() -> None:
     async def test() -> None:
         async with (
-            Responder.listening(maximum_sessions=1, maximum_sessions_per_connection=1) as responder,
+            Responder.listening(maximum_sessions=1) as responder,
             RawClient.connected(responder) as client,
             RawClient.connected(responder) as other,
         ):

@@ -8,7 +8,9 @@ reflected by the engine while the control connection goes on.
 import asyncio
 import errno
 import logging
+import secrets
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ from twamp.protocol.control_messages import (
     dscp_from_type_p_descriptor,
 )
 from twamp.protocol.crypto import PacketKeys
-from twamp.protocol.timestamps import ns_from_interval
+from twamp.protocol.timestamps import ns_from_interval, ntp_from_unix_ns
 from twamp.session_reflector import SessionConfig, SessionReflector
 
 logger = logging.getLogger(__name__)
@@ -45,12 +47,23 @@ class Protected(NamedTuple):
 UNPROTECTED = Protected(Modes.UNAUTHENTICATED)
 
 
-class Refusal(Exception):
-    """A request that is not granted: the Accept value for the client, the reason for the log."""
+REASONS = (
+    *("draining", "internal_error", "maximum_sessions", "maximum_sessions_per_connection"),
+    *("no_port", "no_resources", "not_supported"),
+)
 
-    def __init__(self, accept: Accept, reason: str) -> None:
-        super().__init__(reason)
+
+class Refusal(Exception):
+    """A request that is not granted: the Accept value for the client, one of REASONS to count, text to log."""
+
+    def __init__(self, accept: Accept, reason: str, text: str) -> None:
+        super().__init__(text)
         self.accept = accept
+        self.reason = reason
+
+
+def _not_supported(text: str) -> Refusal:
+    return Refusal(Accept.NOT_SUPPORTED, "not_supported", text)
 
 
 class Asked(NamedTuple):
@@ -69,22 +82,18 @@ def read_request(request: RequestTWSession, server: Endpoint, client: Endpoint) 
     Raises :class:`Refusal` with Accept 3 for what no Server of this kind can do.
     """
     if request.ip_version not in (4, 6):
-        raise Refusal(Accept.NOT_SUPPORTED, f"IP version {request.ip_version} is neither 4 nor 6")
+        raise _not_supported(f"IP version {request.ip_version} is neither 4 nor 6")
     if request.conf_sender or request.conf_receiver:
-        raise Refusal(Accept.NOT_SUPPORTED, "Conf-Sender and Conf-Receiver must be 0")
+        raise _not_supported("Conf-Sender and Conf-Receiver must be 0")
     if request.number_of_schedule_slots or request.number_of_packets:
-        raise Refusal(Accept.NOT_SUPPORTED, "schedule slots and number of packets must be 0")
+        raise _not_supported("schedule slots and number of packets must be 0")
     dscp = dscp_from_type_p_descriptor(request.type_p_descriptor)
     if dscp is None:
-        raise Refusal(
-            Accept.NOT_SUPPORTED, f"Type-P Descriptor {request.type_p_descriptor:#010x} is no DSCP"
-        )
+        raise _not_supported(f"Type-P Descriptor {request.type_p_descriptor:#010x} is no DSCP")
     if request.padding_length > MAXIMUM_PADDING:
-        raise Refusal(
-            Accept.NOT_SUPPORTED, f"padding of {request.padding_length} octets fits no datagram"
-        )
+        raise _not_supported(f"padding of {request.padding_length} octets fits no datagram")
     if request.sender_port == 0:
-        raise Refusal(Accept.NOT_SUPPORTED, "Sender Port 0 cannot be answered")
+        raise _not_supported("Sender Port 0 cannot be answered")
     local = _read_address(request.receiver_address, request.ip_version, server)
     peer = _read_address(request.sender_address, request.ip_version, client)
     return Asked(
@@ -101,16 +110,15 @@ def _read_address(octets: bytes, ip_version: int, fallback: Endpoint) -> Endpoin
     significant = octets[:4] if ip_version == 4 else octets
     if not any(significant):
         if fallback.ip_version != ip_version:
-            raise Refusal(
-                Accept.NOT_SUPPORTED,
-                f"a zero IPv{ip_version} address on an IPv{fallback.ip_version} connection",
+            raise _not_supported(
+                f"a zero IPv{ip_version} address on an IPv{fallback.ip_version} connection"
             )
         return fallback
     address: IPAddress = IPv4Address(significant) if ip_version == 4 else IPv6Address(significant)
     if address.is_multicast or address == IPv4Address("255.255.255.255"):
-        raise Refusal(Accept.NOT_SUPPORTED, f"{address} is not the address of one host")
+        raise _not_supported(f"{address} is not the address of one host")
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        raise Refusal(Accept.NOT_SUPPORTED, f"{address} is an IPv4 address: ask with IP version 4")
+        raise _not_supported(f"{address} is an IPv4 address: ask with IP version 4")
     return Endpoint(address, 0, fallback.scope_id if address.is_link_local else 0)
 
 
@@ -123,13 +131,24 @@ class SessionState(Enum):
     ENDED = "ended"
 
 
+class Control(NamedTuple):
+    """The control connection that asked for a session."""
+
+    id: int
+    client: Endpoint
+    server: Endpoint
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class GrantedSession:
     """One test session; ``reflector_id`` is the engine's name for it."""
 
     sid: bytes
     asked: Asked
+    control: Control
     local: Endpoint
+    mode: Modes
+    since_ns: int  # Unix
     reflector_id: int
     state: SessionState = SessionState.ACCEPTED
     on_expiry: Callable[[], None] = field(default=lambda: None)
@@ -164,12 +183,42 @@ class Sessions:
         self._interface = interface
         self._uses: Counter[Endpoint] = Counter()
         self._next_port = 0
+        self._sid_time = 0
+        self._all: dict[GrantedSession, None] = {}
         self._stopped: dict[GrantedSession, None] = {}
+        # Since the start: granted; ended by Stop-Sessions; ended otherwise; refused, by reason.
+        self.accepted = self.completed = self.aborted = 0
+        self.rejected: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[GrantedSession]:
+        return iter(list(self._all))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def reconfigure(self, test_ports: tuple[int, int], refwait_ns: int) -> None:
+        """Other ports for what comes, another REFWAIT for all."""
+        self._ports = range(test_ports[0], test_ports[1] + 1)
+        self._next_port = 0
+        self._refwait_ns = refwait_ns
+        for session in self:
+            if session.timer is not None:
+                self._watch(session)
+
+    def next_sid(self, local: Endpoint) -> bytes:
+        """A fresh SID: address ‖ timestamp ‖ random (RFC 4656 section 3.5)."""
+        # Never the same timestamp twice, so that never the same SID twice.
+        self._sid_time = max(self._sid_time + 1, ntp_from_unix_ns(time.time_ns()))
+        return (
+            local.address.packed[-4:]
+            + (self._sid_time & (1 << 64) - 1).to_bytes(8)
+            + secrets.token_bytes(4)
+        )
 
     # ---- the life of a session -----------------------------------------------------------------
 
     def accept(
-        self, sid: bytes, asked: Asked, protected: Protected = UNPROTECTED
+        self, sid: bytes, asked: Asked, control: Control, protected: Protected = UNPROTECTED
     ) -> GrantedSession:
         """Opens the session's port, not yet reflecting; raises :class:`Refusal`."""
         try:
@@ -177,7 +226,18 @@ class Sessions:
         except OSError as error:
             raise _refusal_of(error, asked.local) from error
         self._uses[local] += 1
-        return GrantedSession(sid=sid, asked=asked, local=local, reflector_id=reflector_id)
+        self.accepted += 1
+        session = GrantedSession(
+            sid=sid,
+            asked=asked,
+            control=control,
+            local=local,
+            mode=protected.mode,
+            since_ns=time.time_ns(),
+            reflector_id=reflector_id,
+        )
+        self._all[session] = None
+        return session
 
     def start(self, session: GrantedSession, on_expiry: Callable[[], None]) -> None:
         """Start-Sessions: packets are reflected from now on; ``on_expiry`` is called if REFWAIT passes."""
@@ -193,6 +253,7 @@ class Sessions:
             self.end(session, "stopped")
             return
         session.state = SessionState.STOPPED
+        self.completed += 1
         session.deadline_ns = self._clock() + session.asked.timeout_ns
         self._reflector.finish(session.reflector_id, min(session.deadline_ns, (1 << 64) - 1))
         self._stopped[session] = None
@@ -202,6 +263,8 @@ class Sessions:
         """Frees the session and, if it was the last one there, its port; a second call does nothing."""
         if session.state is SessionState.ENDED:
             return
+        if session.state is not SessionState.STOPPED:
+            self.aborted += 1
         session.state = SessionState.ENDED
         if session.timer is not None:
             session.timer.cancel()
@@ -209,6 +272,7 @@ class Sessions:
         stats = self._reflector.session_stats(session.reflector_id)
         self._reflector.remove(session.reflector_id)
         self._stopped.pop(session, None)
+        self._all.pop(session, None)
         self._uses[session.local] -= 1
         if not self._uses[session.local]:
             del self._uses[session.local]
@@ -219,7 +283,23 @@ class Sessions:
             stats.received,
             stats.reflected,
             stats.dropped,
+            extra={
+                "fields": {
+                    "event": "session_end",
+                    "sid": session.sid.hex(),
+                    "client": str(session.control.client),
+                    "reason": reason,
+                    "received": stats.received,
+                    "reflected": stats.reflected,
+                    "dropped": stats.dropped,
+                }
+            },
         )
+
+    def abandon(self, session: GrantedSession, reason: str) -> None:
+        """Its connection ends, and the session too, unless it is stopped: then it waits for its Timeout."""
+        if session.state is not SessionState.STOPPED:
+            self.end(session, reason)
 
     def end_stopped(self) -> None:
         """Ends all sessions that only wait for their Timeout."""
@@ -268,6 +348,7 @@ class Sessions:
                 return session.local, self._open(session.local, asked, protected)
         raise Refusal(
             Accept.TEMPORARY_RESOURCE_LIMITATION,
+            "no_port",
             f"no free port in {self._ports[0]}-{self._ports[-1]} for {asked.peer}",
         )
 
@@ -325,18 +406,21 @@ class Sessions:
         return sock
 
 
-_ACCEPT_OF_ERRNO = {
-    errno.EADDRNOTAVAIL: Accept.NOT_SUPPORTED,
-    errno.EMFILE: Accept.TEMPORARY_RESOURCE_LIMITATION,
-    errno.ENFILE: Accept.TEMPORARY_RESOURCE_LIMITATION,
-    errno.ENOBUFS: Accept.TEMPORARY_RESOURCE_LIMITATION,
-    errno.ENOMEM: Accept.TEMPORARY_RESOURCE_LIMITATION,
-    errno.ENOSPC: Accept.TEMPORARY_RESOURCE_LIMITATION,
+_REFUSAL_OF_ERRNO = {
+    errno.EADDRNOTAVAIL: (Accept.NOT_SUPPORTED, "not_supported"),
+    errno.EMFILE: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENFILE: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENOBUFS: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENOMEM: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENODEV: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENOSPC: (Accept.TEMPORARY_RESOURCE_LIMITATION, "maximum_sessions"),
 }
 
 
 def _refusal_of(error: OSError, local: Endpoint) -> Refusal:
     """RFC 4656 section 3.3: the Accept value that says most."""
-    accept = _ACCEPT_OF_ERRNO.get(error.errno or 0, Accept.INTERNAL_ERROR)
-    reason = "every session is in use" if error.errno == errno.ENOSPC else str(error)
-    return Refusal(accept, f"{local.address}: {reason}")
+    accept, reason = _REFUSAL_OF_ERRNO.get(
+        error.errno or 0, (Accept.INTERNAL_ERROR, "internal_error")
+    )
+    text = "every session is in use" if error.errno == errno.ENOSPC else str(error)
+    return Refusal(accept, reason, f"{local.address}: {text}")

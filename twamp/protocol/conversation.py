@@ -78,6 +78,7 @@ class State(Enum):
 
 
 _CLIENT_SPEAKS: Final = frozenset({State.SET_UP, State.REQUEST, State.TEST})
+_HANDSHAKE: Final = frozenset({State.GREETING, State.SET_UP, State.START})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class Expiry(Enum):
     """Which deadline passed."""
 
     SERVWAIT = "no command within SERVWAIT"
+    HANDSHAKE = "not set up within the handshake timeout"
     MESSAGE = "a message stayed incomplete"
     RESPONSE = "no answer in time"
 
@@ -170,12 +172,14 @@ class Expiry(Enum):
 class Timers:
     """How long an end waits, in ns.
 
-    ``servwait_ns``: the Server's patience between commands (RFC 5357 section 3.1); ``message_ns``: for
-    the rest of a message whose first octet is due or has come (RFC 4656 section 3: minutes, 30 at most);
-    ``response_ns``: the Control-Client's for an answer.
+    ``servwait_ns``: the Server's patience between commands (RFC 5357 section 3.1); ``handshake_ns``: from
+    the beginning until the Server-Start, whatever trickles in; ``message_ns``: for the rest of a message
+    whose first octet has come (RFC 4656 section 3: minutes, 30 at most); ``response_ns``: the
+    Control-Client's for an answer.
     """
 
     servwait_ns: int = 900 * SECOND
+    handshake_ns: int = 30 * SECOND
     message_ns: int = 60 * SECOND
     response_ns: int = 10 * SECOND
 
@@ -210,7 +214,8 @@ class Conversation:
         self.offered = Modes(0)
         self.mode = Modes(0)
         self.accepted: dict[bytes, None] = {}
-        self._timers = timers or Timers()
+        self.timers = timers or Timers()
+        self._began_ns = now_ns
         self._buffer = bytearray()
         self._entered_ns = now_ns
         self._heard_ns = now_ns
@@ -328,14 +333,14 @@ class Conversation:
         if self.role is Role.CONTROL_CLIENT:
             if self.our_turn:
                 return None
-            return self._entered_ns + self._timers.response_ns, Expiry.RESPONSE
+            return self._entered_ns + self.timers.response_ns, Expiry.RESPONSE
         deadlines = []
-        if self.state is State.SET_UP:
-            deadlines.append((self._entered_ns + self._timers.message_ns, Expiry.MESSAGE))
+        if self.state in _HANDSHAKE:
+            deadlines.append((self._began_ns + self.timers.handshake_ns, Expiry.HANDSHAKE))
         elif self._message_began_ns is not None:
-            deadlines.append((self._message_began_ns + self._timers.message_ns, Expiry.MESSAGE))
+            deadlines.append((self._message_began_ns + self.timers.message_ns, Expiry.MESSAGE))
         if self._servwait_runs:
-            deadlines.append((self._heard_ns + self._timers.servwait_ns, Expiry.SERVWAIT))
+            deadlines.append((self._heard_ns + self.timers.servwait_ns, Expiry.SERVWAIT))
         return min(deadlines, key=lambda deadline: deadline[0], default=None)
 
     # ---- the walk through the table --------------------------------------------------------------
