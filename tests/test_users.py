@@ -10,7 +10,7 @@ import pytest
 
 from twamp.errors import ConfigError
 from twamp.ping import read_command_line
-from twamp.reflector import parser, read_options
+from twamp.reflector import parser, read_settings
 from twamp.users import Users, read_key_file
 
 
@@ -69,7 +69,8 @@ password = "pass phrase-42!"
 def test_a_toml_file_sets_options_and_users(tmp_path: Path) -> None:
     path = private(tmp_path / "twampd.toml", CONFIG)
     options = parser().parse_args(["--config", str(path), "--port", "8621"])
-    config, users = read_options(options)
+    settings = read_settings(options)
+    config, users = settings.config, settings.users
     assert config.port == 8621  # the command line goes before the file
     assert config.mode == ("no-unauthenticated",)
     assert users == {"alice": b"pass phrase-42!"}
@@ -79,11 +80,11 @@ def test_users_of_file_and_key_file_are_joined_and_may_not_clash(tmp_path: Path)
     path = private(tmp_path / "twampd.toml", CONFIG)
     arguments = ["--config", str(path), "--key-file"]
     keys = private(tmp_path / "keys", "bob 70\n")
-    _, users = read_options(parser().parse_args([*arguments, str(keys)]))
+    users = read_settings(parser().parse_args([*arguments, str(keys)])).users
     assert set(users) == {"alice", "bob"}
     clash = private(tmp_path / "clash", "alice 70\n")
     with pytest.raises(ConfigError, match="'alice' is there twice"):
-        read_options(parser().parse_args([*arguments, str(clash)]))
+        read_settings(parser().parse_args([*arguments, str(clash)]))
 
 
 @pytest.mark.parametrize(
@@ -104,13 +105,13 @@ def test_users_of_file_and_key_file_are_joined_and_may_not_clash(tmp_path: Path)
 def test_a_wrong_toml_file_is_explained(tmp_path: Path, text: str, fault: str) -> None:
     path = private(tmp_path / "twampd.toml", text)
     with pytest.raises(ConfigError, match=fault):
-        read_options(parser().parse_args(["--config", str(path)]))
+        read_settings(parser().parse_args(["--config", str(path)]))
 
 
 def test_passwords_in_a_file_that_others_can_read_are_refused(tmp_path: Path) -> None:
     path = private(tmp_path / "twampd.toml", CONFIG, 0o644)
     with pytest.raises(ConfigError, match="others can read"):
-        read_options(parser().parse_args(["--config", str(path)]))
+        read_settings(parser().parse_args(["--config", str(path)]))
 
 
 def test_the_same_name_twice_is_refused() -> None:

@@ -1,26 +1,28 @@
-"""The responder, ``twampd``: TWAMP Server and Session-Reflector in one program."""
+"""The responder's program, ``twampd``: options, signals, privileges; :mod:`twamp.responder` is the rest."""
 
 import argparse
 import asyncio
-import errno
+import contextlib
 import logging
-import secrets
+import os
+import resource
 import signal
 import sys
-import tomllib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import uvloop
 
-from twamp.config import ReflectorConfig, add_arguments, from_table, given_fields
+from twamp import logs, systemd
+from twamp.config import ReflectorConfig
+from twamp.config_file import FromFiles, read_config_files
 from twamp.errors import ConfigError
-from twamp.server import Server
-from twamp.session_reflector import SessionReflector
-from twamp.users import Users, open_private, read_key_file, read_user_tables
+from twamp.options import Given, add_arguments, given_fields, key_of, rows, settle, toml_text
+from twamp.privileges import drop_privileges
+from twamp.responder import Responder, Settings
+from twamp.server import offered_modes
+from twamp.users import Users, read_key_file
 
-logger = logging.getLogger("twamp.reflector")
+logger = logging.getLogger(__name__)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,14 +30,28 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="twampd",
         description="TWAMP Server and Session-Reflector (RFC 5357).",
-        epilog="SIGINT and SIGTERM end it.",
+        epilog="SIGHUP reads the files again; SIGTERM lets sessions finish, SIGINT does not; "
+        "SIGUSR1 writes the state to the log.",
     )
     add_arguments(result, ReflectorConfig)
     result.add_argument(
         "--config",
         metavar="FILE",
-        help="TOML: these options by name, and tables [user.NAME] with a password; "
-        "the command line goes before it",
+        help="TOML: these options by name, and tables [user.NAME] with a password; FILE.d/*.toml "
+        "go before it, and the command line before all",
+    )
+    result.add_argument(
+        "--check-config",
+        action="store_true",
+        help="say whether the configuration is right, and end",
+    )
+    result.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print what would be in force, as TOML, and where each value comes from",
+    )
+    result.add_argument(
+        "--print-unit", action="store_true", help="print a systemd unit that runs this program"
     )
     result.add_argument(
         "-v", "--verbose", action="store_true", help="log every control message, not only events"
@@ -43,103 +59,99 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def read_options(options: argparse.Namespace) -> tuple[ReflectorConfig, Users]:
-    """What the command line and the file say; raises ConfigError, or OSError for a file."""
-    fields, users = {}, Users()
-    if options.config is not None:
-        table = read_file(options.config)
-        users = read_user_tables(options.config, table.pop("user", {}))
-        fields = from_table(ReflectorConfig, table)
-    config = ReflectorConfig(**fields | given_fields(ReflectorConfig, options))
+def read_settings(options: argparse.Namespace) -> Settings:
+    """What the command line and the files say.
+
+    Raises :class:`~twamp.errors.ConfigError` for what is not right, :class:`OSError` for a file that cannot
+    be read.
+    """
+    files = (
+        FromFiles({}, Users(), ()) if options.config is None else read_config_files(options.config)
+    )
+    spoken = {
+        name: Given(value, "command line")
+        for name, value in given_fields(ReflectorConfig, options).items()
+    }
+    config, given = settle(ReflectorConfig, files.given, spoken)
+    users = files.users
     if config.key_file is not None:
         users |= read_key_file(config.key_file)
-    return config, users
+    offered_modes(config.mode, users)
+    return Settings(config, users, given)
 
 
-def read_file(path: str) -> dict[str, Any]:
-    """A TOML file; one with passwords in it must be private."""
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        if "user" in table:
-            open_private(path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    return table
+def print_config(settings: Settings) -> None:
+    """What is in force as TOML that can be read back; passwords stay where they are."""
+    for name, row in rows(ReflectorConfig):
+        value = getattr(settings.config, name)
+        origin = settings.given[name].origin if name in settings.given else "default"
+        if value is None:
+            print(f"# {key_of(name)} is not set")
+        else:
+            print(f"{key_of(name)} = {toml_text(row, value)}  # {origin}")
+    for name in settings.users:
+        print(f"# user {name!r} is known")
 
 
-async def respond(config: ReflectorConfig, users: Users) -> None:
-    """Serves until SIGINT or SIGTERM; raises :class:`OSError` when it cannot begin."""
-    stop = asyncio.Event()
+async def respond(responder: Responder) -> None:
+    """Serves until a signal ends it; raises :class:`OSError` when the engine fails."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with SessionReflector(
-        maximum_sessions=config.maximum_sessions,
-        tx_batch=config.tx_batch,
-        hash_seed=secrets.randbits(64),
-    ) as reflector:
-        async with Server(config, reflector, users) as server:
-            where = ", ".join(str(address) for address in server.addresses)
-            low, high = config.test_ports
-            logger.info(
-                "listening on %s, test ports %d-%d, modes offered: %s",
-                where,
-                low,
-                high,
-                str(server.offered.name).lower().replace("|", ", "),
-            )
-            await stop.wait()
-            logger.info("stopping")
-        stats = reflector.stats()
-        drops = ", ".join(f"{count} {name}" for name, count in stats.drops.items() if count)
-        logger.info(
-            "%d test packets received, %d reflected, dropped: %s",
-            stats.received,
-            stats.reflected,
-            drops or "none",
-        )
+    async with responder:
+        loop.add_signal_handler(signal.SIGINT, responder.stop)
+        loop.add_signal_handler(signal.SIGTERM, responder.drain)
+        loop.add_signal_handler(signal.SIGHUP, responder.reload)
+        loop.add_signal_handler(signal.SIGUSR1, responder.dump)
+        await responder.wait()
 
 
-def explain(error: OSError, config: ReflectorConfig) -> str:
-    """What an operator can do about an error at start."""
-    where = " or ".join(config.listen_address) or "any address"
-    what = f"cannot listen on {where}, TCP port {config.port}: {error.strerror or error}"
-    if error.errno in (errno.EACCES, errno.EPERM) and config.port < 1024:
-        return (
-            f"{what}; ports below 1024 need CAP_NET_BIND_SERVICE: run as root or give --port 8620"
-        )
-    if error.errno == errno.EADDRINUSE:
-        return f"{what}; another program listens there: stop it, or give another --port"
-    if error.errno == errno.ENODEV:
-        return f"{what}; is {config.iface!r} the name of an interface? `ip link` lists them"
-    return what
+def own_path() -> str:
+    """Where this program is installed: beside its Python."""
+    return os.path.join(os.path.dirname(os.path.abspath(sys.executable)), "twampd")
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as may be had: each connection takes one, and each test port."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError):  # a unit may forbid it, and sets the limit itself
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(options: argparse.Namespace) -> int:
+    """The program behind its command line; raises what :func:`main` explains."""
+    if options.print_unit:
+        print(systemd.unit_text(own_path()), end="")
+        return 0
+    settings = read_settings(options)
+    if options.print_config:
+        print_config(settings)
+        return 0
+    if options.check_config:
+        print("the configuration is right")
+        return 0
+    logs.configure(settings.config.log_format, options.verbose)
+    raise_descriptor_limit()
+    responder = Responder(
+        settings, lambda: read_settings(options), inherited=systemd.inherited_sockets()
+    )
+    try:
+        drop_privileges(settings.config.run_as_user, settings.config.run_as_group)
+        uvloop.run(respond(responder))
+    finally:
+        responder.close()
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program; returns its exit code: 0 after a signal, 1 when it could not begin."""
+    """The program; returns its exit code: 0 after a signal, 1 when it could not begin or go on."""
     options = parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
     try:
-        config, users = read_options(options)
-    except OSError as error:
-        print(f"twampd: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+        return run(options)
     except ConfigError as error:
         print(f"twampd: {error}", file=sys.stderr)
-        return 1
-    try:
-        uvloop.run(respond(config, users))
-    except ConfigError as error:
-        print(f"twampd: {error}", file=sys.stderr)
-        return 1
     except OSError as error:
-        print(f"twampd: {explain(error, config)}", file=sys.stderr)
-        return 1
-    return 0
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"twampd: {where}{error.strerror or error}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

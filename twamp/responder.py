@@ -1,0 +1,361 @@
+"""The responder: Server, Session-Reflector, and all that lets an operator live with them.
+
+Its life: making a :class:`Responder` binds every socket (as root, if need be); ``async with`` serves;
+:meth:`~Responder.reload`, :meth:`~Responder.drain` and :meth:`~Responder.stop` are what the program ties to
+signals.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from twamp.config import ReflectorConfig
+from twamp.control_socket import ControlSocket, open_control_socket
+from twamp.endpoint import Endpoint
+from twamp.errors import ConfigError
+from twamp.exporter import Exporter
+from twamp.listeners import explain, open_light_sockets, open_listeners
+from twamp.options import Given, key_of, rows
+from twamp.server import Server
+from twamp.session_reflector import SessionReflector
+from twamp.snapshot import Snapshot
+from twamp.state import State
+from twamp.systemd import Notifier, watchdog_interval
+from twamp.users import Users
+from twamp.version import version
+from twamp.watch import ClockWatch, Heartbeat, InterfaceWatch
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0  # seconds between looks at clock, interface and loop
+SCRAPE_WITHIN = 5.0  # seconds for the event loop to answer a scrape
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What command line and files say."""
+
+    config: ReflectorConfig
+    users: Users = field(default_factory=Users)
+    given: dict[str, Given] = field(default_factory=dict)
+
+
+class Responder:
+    """A TWAMP responder as ``twampd`` runs it.
+
+    ``read_settings`` reads command line and files again, for a reload; ``inherited`` are listening sockets
+    of systemd.  Raises :class:`~twamp.errors.ConfigError`, naming the option and the remedy, when something
+    cannot be bound.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        read_settings: Callable[[], Settings],
+        inherited: Sequence[socket.socket] = (),
+    ) -> None:
+        config = settings.config
+        self._settings = settings
+        self._read_settings = read_settings
+        self._inherited = bool(inherited)
+        self._notifier = Notifier()
+        self._stopping = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._control: socket.socket | None = None
+        self._exporter: Exporter | None = None
+        with contextlib.ExitStack() as bound:
+            self._listeners = list(inherited) or _bound("port", config, open_listeners)
+            self._light = _bound("light-port", config, open_light_sockets) if config.light else []
+            for sock in (*self._listeners, *self._light):
+                bound.callback(sock.close)
+            self._open_control_socket(bound)
+            if config.metrics_address is not None:
+                self._exporter = self._open_exporter(config)
+            bound.pop_all()
+        self._life = contextlib.AsyncExitStack()
+
+    def _open_control_socket(self, bound: contextlib.ExitStack) -> None:
+        path = self._settings.config.control_socket
+        if path.lower() == "none":
+            return
+        try:
+            self._control = bound.enter_context(open_control_socket(path))
+        except OSError as error:
+            text = f"control-socket: cannot listen on {path}: {error.strerror}"
+            if "control_socket" in self._settings.given:
+                raise ConfigError(f"{text}; give another --control-socket, or none") from None
+            # Nobody asked for it: an ordinary user's responder does without.
+            logger.warning("%s; twampctl will not find this responder", text)
+
+    def _open_exporter(self, config: ReflectorConfig) -> Exporter:
+        assert config.metrics_address is not None
+        try:
+            return Exporter(*config.metrics_address, self._read_state)
+        except OSError as error:
+            raise ConfigError(
+                f"metrics-address: cannot listen on {config.metrics_address}: {error.strerror}; "
+                "give another --metrics-address"
+            ) from None
+
+    def close(self) -> None:
+        """Closes what was bound, of a responder that never served."""
+        for sock in (*self._listeners, *self._light, self._control):
+            if sock is not None:
+                sock.close()
+        if self._exporter is not None:
+            self._exporter.close()
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        config = self._settings.config
+        try:
+            self.reflector = await self._life.enter_async_context(_make_reflector(config))
+            light = [self._add_light(sock) for sock in self._light]
+            self.server = await self._life.enter_async_context(
+                Server(config, self.reflector, self._settings.users, self._listeners)
+            )
+            self.snapshot = Snapshot(
+                server=self.server,
+                reflector=self.reflector,
+                version=version(),
+                given=self._settings.given,
+                light=light,
+            )
+            if self._control is not None:
+                await self._life.enter_async_context(ControlSocket(self._control, self.snapshot))
+            if self._exporter is not None:
+                self._exporter.start()
+                self._life.callback(self._exporter.close)
+            watching = asyncio.create_task(self._watch())
+            self._life.callback(watching.cancel)
+        except BaseException:
+            await self._life.aclose()
+            raise
+        return self
+
+    def _add_light(self, sock: socket.socket) -> Endpoint:
+        address = Endpoint.from_sockaddr(sock.getsockname())
+        with sock:  # the engine keeps a duplicate
+            self.reflector.add_light(address, sock)
+        return address
+
+    def _say_what_is_served(self) -> None:
+        status = self.snapshot.status()
+        logger.info(
+            "listening on %s, test ports %s, modes offered: %s",
+            ", ".join(status["listening"]),
+            status["test_ports"],
+            ", ".join(status["modes"]),
+        )
+        if status["light"]:
+            logger.info("reflecting without TWAMP-Control on %s", ", ".join(status["light"]))
+        if self._exporter is not None:
+            logger.info("metrics at http://%s/metrics", self._exporter.address)
+        self._notifier.ready(self._status_line())
+
+    async def __aexit__(self, *_: object) -> None:
+        self._notifier.stopping()
+        await self._life.aclose()
+        stats = self.reflector.stats()
+        drops = ", ".join(f"{count} {name}" for name, count in stats.drops.items() if count)
+        logger.info(
+            "%d test packets received, %d reflected, dropped: %s",
+            stats.received,
+            stats.reflected,
+            drops or "none",
+        )
+
+    async def wait(self) -> None:
+        """Says that it serves, and returns when it has been stopped or drained.
+
+        Raises :class:`OSError` when its loop failed.
+        """
+        self._say_what_is_served()
+        loop_over = asyncio.create_task(self.reflector.wait())
+        waits = [
+            asyncio.create_task(self._stopping.wait()),
+            asyncio.create_task(self._draining.wait()),
+        ]
+        try:
+            await asyncio.wait([loop_over, *waits], return_when=asyncio.FIRST_COMPLETED)
+            if loop_over.done():
+                await loop_over
+            if self._draining.is_set() and not self._stopping.is_set():
+                await self._finish(waits[0])
+        finally:
+            for task in (loop_over, *waits):
+                task.cancel()
+
+    async def _finish(self, stopped: asyncio.Task[bool]) -> None:
+        """Lets what runs come to its end, unless it takes too long or somebody insists."""
+        limit = self.server.config.drain_timeout
+        logger.info(
+            "stopping: %d sessions have %d s to finish; another signal ends them",
+            len(self.server.sessions),
+            limit,
+        )
+        self._notifier.stopping()
+        draining = asyncio.create_task(self.server.drain(limit))
+        await asyncio.wait([draining, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            draining.cancel()
+        elif not draining.result():
+            logger.warning("%d sessions did not finish", len(self.server.sessions))
+
+    def stop(self) -> None:
+        """Ends everything now."""
+        logger.info("stopping")
+        self._stopping.set()
+
+    def drain(self) -> None:
+        """Ends everything once it has finished, or ``drain-timeout`` has passed; at once when called again."""
+        if self._draining.is_set():
+            self.stop()
+        self._draining.set()
+
+    # ---- reload ------------------------------------------------------------------------------------
+
+    def reload(self) -> bool:
+        """Reads the settings again and applies what can be applied; every connection and session stays.
+
+        False, a line in the log, and nothing changed, when they are not right.
+        """
+        self._notifier.reloading()
+        try:
+            self._apply(self._read_settings())
+        except (ConfigError, OSError) as error:
+            self.server.events["reload_failed"] += 1
+            text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+            logger.error("reload refused, nothing has changed: %s", text)
+            self._notifier.ready(self._status_line())
+            return False
+        self._notifier.ready(self._status_line())
+        return True
+
+    def _apply(self, settings: Settings) -> None:
+        before = self.server.config
+        waiting = {
+            name: getattr(before, name)
+            for name, row in rows(ReflectorConfig)
+            if row.restart and getattr(before, name) != getattr(settings.config, name)
+        }
+        config = replace(settings.config, **waiting)
+        self.server.reconfigure(config, settings.users)
+        self.reflector.set_rate_limit(config.rate_limit)
+        self.reflector.set_light_clients(config.client_list)
+        changed = [
+            key_of(name)
+            for name, _ in rows(ReflectorConfig)
+            if getattr(before, name) != getattr(config, name)
+        ]
+        self.snapshot.given = {
+            name: given for name, given in settings.given.items() if name not in waiting
+        } | {name: given for name, given in self._settings.given.items() if name in waiting}
+        self._settings = replace(settings, config=config, given=self.snapshot.given)
+        self.snapshot.reloads += 1
+        self.snapshot.last_reload_ns = time.time_ns()
+        self.snapshot.restart_needed = [key_of(name) for name in waiting]
+        logger.info("reloaded; changed: %s", ", ".join(changed) or "no option")
+        if waiting:
+            logger.warning("a restart is needed for: %s", ", ".join(map(key_of, waiting)))
+
+    # ---- sight -------------------------------------------------------------------------------------
+
+    def dump(self) -> None:
+        """The state as lines of the log (SIGUSR1)."""
+        logger.info("status: %s", json.dumps(self.snapshot.status()))
+        logger.info("counters: %s", json.dumps(self.snapshot.counters()))
+        for connection in self.snapshot.connections():
+            logger.info("connection: %s", json.dumps(connection))
+        for some in self.snapshot.sessions():
+            for session in some:
+                logger.info("session: %s", json.dumps(session))
+
+    def _read_state(self) -> State:
+        """For the threads of the exporter: the state is the event loop's to read."""
+
+        async def read() -> State:
+            return State(status=self.snapshot.status(), counters=self.snapshot.counters())
+
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(read(), self._loop).result(SCRAPE_WITHIN)
+
+    def _status_line(self) -> str:
+        admission = self.server.service.admission
+        return (
+            f"{admission.established} connections, {len(self.server.sessions)} sessions, "
+            f"{self.reflector.stats().reflected} packets reflected"
+        )
+
+    # ---- what changes under us -----------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        config = self._settings.config
+        clock = ClockWatch()
+        heartbeat = Heartbeat()
+        interface = InterfaceWatch(config.device, socket.if_nametoindex) if config.device else None
+        pause = min(LOOK_EVERY, watchdog_interval() or LOOK_EVERY)
+        while True:
+            self._look_at_clock(clock)
+            if interface is not None:
+                self._look_at_interface(interface)
+            if heartbeat.beats(self.reflector.stats().turns):
+                self._notifier.watchdog()
+            else:
+                logger.error("the reflecting loop does not turn")
+            self.reflector.nudge()
+            self._notifier.status(self._status_line())
+            await asyncio.sleep(pause)
+
+    def _look_at_clock(self, clock: ClockWatch) -> None:
+        step_ns = clock.look(time.time_ns(), time.monotonic_ns())
+        if step_ns is not None:
+            self.server.events["clock_stepped"] += 1
+            logger.warning("the system clock has stepped by %+.3f s", step_ns / 1e9)
+
+    def _look_at_interface(self, interface: InterfaceWatch) -> None:
+        news = interface.look()
+        device = self.server.config.device
+        if news == "lost":
+            self.server.events["interface_lost"] += 1
+            logger.error("interface %s is gone; waiting for it to come back", device)
+        elif news == "back":
+            # What is bound to a device stays bound to the one that is gone.
+            try:
+                self.server.listen(open_listeners(self.server.config))
+            except OSError as error:
+                logger.error("interface %s is back: %s", device, explain(error, self.server.config))
+            else:
+                logger.warning("interface %s is back; listening there again", device)
+
+
+def _make_reflector(config: ReflectorConfig) -> SessionReflector:
+    reflector = SessionReflector(
+        maximum_sessions=config.maximum_sessions,
+        tx_batch=config.tx_batch,
+        hash_seed=secrets.randbits(64),
+        rate_limit=config.rate_limit,
+        timestamp=config.timestamp,
+        timestamp_format=config.timestamp_format,
+    )
+    reflector.set_light_clients(config.client_list)
+    return reflector
+
+
+def _bound(
+    option: str, config: ReflectorConfig, opener: Callable[[ReflectorConfig], list[socket.socket]]
+) -> list[socket.socket]:
+    try:
+        return opener(config)
+    except OSError as error:
+        raise ConfigError(explain(error, config, option)) from None

@@ -1,0 +1,67 @@
+"""What can change under a running responder: its clock, its interface, and whether its loop still turns.
+
+Each is asked now and then and says what is new; none has a clock or a thread of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+STEP_NS = 100_000_000  # a slewed clock gains or loses half a millisecond a second at most
+
+
+@dataclass(slots=True)
+class ClockWatch:
+    """Notices steps of the system clock, by its distance from the monotonic one."""
+
+    _distance_ns: int | None = None
+
+    def look(self, unix_ns: int, monotonic_ns: int) -> int | None:
+        """By how many ns the clock has stepped since the last look (forward positive), or None."""
+        before, self._distance_ns = self._distance_ns, unix_ns - monotonic_ns
+        if before is None or abs(self._distance_ns - before) < STEP_NS:
+            return None
+        return self._distance_ns - before
+
+
+class InterfaceWatch:
+    """Notices that an interface has gone, or has come back as another one of that name.
+
+    ``index_of`` gives the kernel's index of a name, or raises :class:`OSError`: a socket that is bound to a
+    device stays bound to the index, whatever bears the name later.
+    """
+
+    def __init__(self, name: str, index_of: Callable[[str], int]) -> None:
+        self._name = name
+        self._index_of = index_of
+        self._index = self._look()
+        self._lost = False
+
+    def look(self) -> str | None:
+        """``"lost"`` or ``"back"`` when that is new, else None."""
+        index = self._look()
+        if index == self._index and not (index is not None and self._lost):
+            return None
+        if index is None:
+            self._lost, self._index = True, None
+            return "lost"
+        self._lost, self._index = False, index
+        return "back"
+
+    def _look(self) -> int | None:
+        try:
+            return self._index_of(self._name)
+        except OSError:
+            return None
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """Whether a loop turns: it is nudged after each look, and has turned until the next one."""
+
+    _turns: int | None = None
+
+    def beats(self, turns: int) -> bool:
+        """``turns`` is the loop's own count of its turns."""
+        alive = self._turns is None or turns != self._turns
+        self._turns = turns
+        return alive
