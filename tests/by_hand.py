@@ -5,7 +5,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from twamp.config import ReflectorConfig
 from twamp.endpoint import Endpoint
@@ -30,6 +30,13 @@ from twamp.users import Users
 SECOND = 1_000_000_000
 ANSWER_WITHIN = 5.0  # a bound, not a measurement: what does not come by then is not coming
 MessageT = TypeVar("MessageT", bound=Message)
+
+
+class Listening(Protocol):
+    """What has a TCP port to connect to."""
+
+    @property
+    def port(self) -> int: ...
 
 
 class Responder:
@@ -70,7 +77,7 @@ class RawClient:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, responder: Responder, host: str = "127.0.0.1", *, set_up: bool = True
+        cls, responder: Listening, host: str = "127.0.0.1", *, set_up: bool = True
     ) -> AsyncIterator[Self]:
         client = cls(*await asyncio.open_connection(host, responder.port))
         try:

@@ -138,7 +138,7 @@ def read_request(line: bytes) -> tuple[list[str], IPv4Network | IPv6Network | No
     """The parts and the client of a request; raises :class:`ValueError` saying what is wrong with it."""
     try:
         request = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("a request is one line of JSON") from None
     if not isinstance(request, dict) or not isinstance(parts := request.get("show"), list):
         raise ValueError('a request is an object with a list "show"')

@@ -76,7 +76,10 @@ def read_settings(options: argparse.Namespace) -> Settings:
     users = files.users
     if config.key_file is not None:
         users |= read_key_file(config.key_file)
-    offered_modes(config.mode, users)
+    try:
+        offered_modes(config.mode, users)
+    except ConfigError as error:
+        raise given["mode"].blame(error) from None
     return Settings(config, users, given)
 
 
