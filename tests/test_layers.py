@@ -78,9 +78,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The programs, and the package's public face, see everything.
     "reflector": PROGRAMS_MAY,
     "ping": PROGRAMS_MAY,
+    "show": PROGRAMS_MAY,
     "": PROGRAMS_MAY,
 }
-PROGRAMS = ("reflector", "ping")
+PROGRAMS = ("reflector", "ping", "show")
 NATIVE_USERS = ("native",)
 # What importlib has that imports nothing.
 PACKAGE_DATA = ("importlib.metadata", "importlib.resources")

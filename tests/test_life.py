@@ -386,6 +386,7 @@ def test_nobody_but_root_becomes_another(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, sys.executable, "-c", "import twamp.reflector"],
         capture_output=True,
+        text=True,
         check=False,
     )
     if done.returncode != 0:

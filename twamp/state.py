@@ -65,7 +65,9 @@ class SessionRow(TypedDict):
     """One test session."""
 
     sid: str  # hexadecimal
-    connection: int | None  # id; None when only its Timeout is waited for
+    connection: (
+        int  # id of the one that asked for it, which may be gone: then its Timeout is waited for
+    )
     client: str
     client_port: int
     server: str

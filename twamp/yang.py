@@ -72,7 +72,7 @@ def _control_port(status: Status) -> int:
     return status["port"]
 
 
-def _connection(row: ConnectionRow, running: set[int | None]) -> dict[str, Any]:
+def _connection(row: ConnectionRow, running: set[int]) -> dict[str, Any]:
     # SERVWAIT counts while the client may command and no test session runs.  While a set-up or an answer
     # is due, other and shorter limits hold, so the connection is active.
     waits = row["state"] == "request" and row["id"] not in running
