@@ -13,8 +13,8 @@
 #define POSITION_ERROR_NS 2000u
 #define WAKE_UP_ERROR_NS  1000000u
 
-#define PTP_BIT   0x4000u /* Z of the Error Estimate (RFC 8186 section 2.3) */
-#define DSCP_BITS 0xfcu   /* of the TOS octet; the others are ECN */
+#define DSCP_BITS      0xfcu   /* of the TOS octet; the others are ECN's */
+#define PTP_FORMAT_BIT 0x4000u /* Z, of the Error Estimate (RFC 8186 section 2.3) */
 
 int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *config)
 {
@@ -23,8 +23,7 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
     if (result == 0)
         result = tw_io_open(&batch->tx);
     batch->chunk = (int)config->tx_batch;
-    batch->timestamp = config->timestamp;
-    batch->timestamp_format = config->timestamp_format;
+    batch->ptp = config->timestamp_format == TW_FORMAT_PTP;
     batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
     return result == 0 && batch->numberings == NULL ? -ENOMEM : result;
 }
@@ -36,28 +35,21 @@ void tw_batch_close(struct tw_batch *batch)
     tw_io_close(&batch->rx);
 }
 
-static uint64_t wire_time(const struct tw_batch *batch, uint64_t unix_ns)
-{
-    return batch->timestamp_format == TW_TIMESTAMP_FORMAT_PTP ? tw_clock_ptp(unix_ns)
-                                                              : tw_clock_ntp(unix_ns);
-}
-
-static uint16_t error_estimate(const struct tw_batch *batch, uint64_t least_ns)
-{
-    const uint16_t format = batch->timestamp_format == TW_TIMESTAMP_FORMAT_PTP ? PTP_BIT : 0;
-
-    return tw_clock_error_estimate(least_ns) | format;
-}
-
 static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
 {
     const uint64_t least_ns = STAMP_ERROR_NS + POSITION_ERROR_NS * (uint64_t)batch->chunk;
+    const uint16_t format = batch->ptp ? PTP_FORMAT_BIT : 0;
 
     if (batch->estimated_ns != 0 && now_ns - batch->estimated_ns < TW_NS_PER_S)
         return;
     batch->estimated_ns = now_ns;
-    batch->error_estimates[TW_SOURCE_KERNEL] = error_estimate(batch, least_ns);
-    batch->error_estimates[TW_SOURCE_USER] = error_estimate(batch, WAKE_UP_ERROR_NS);
+    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(least_ns) | format;
+    batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS) | format;
+}
+
+static uint64_t wire_time(const struct tw_batch *batch, uint64_t unix_ns)
+{
+    return batch->ptp ? tw_clock_ptp(unix_ns) : tw_clock_ntp(unix_ns);
 }
 
 /* When each packet came and by which clock (T2). */
@@ -72,8 +64,6 @@ static void date(struct tw_batch *batch)
 
         *verdict = (struct tw_verdict){.session = TW_POOL_NONE};
         tw_socket_read_control(message, &verdict->rx);
-        if (batch->timestamp == TW_TIMESTAMP_USER)
-            verdict->rx.kernel_ns = 0;
         believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
         verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
         verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
@@ -94,41 +84,22 @@ int tw_batch_receive(struct tw_batch *batch, int fd)
     return batch->count;
 }
 
-static int matches(const struct tw_prefix *prefix, const struct tw_endpoint *client)
+static uint8_t refusal(const struct tw_pool_session *session, struct tw_admission *admission,
+                       const struct tw_endpoint *peer, uint64_t now_ns)
 {
-    const size_t whole = prefix->length / 8;
-    const uint8_t rest = (uint8_t)(0xff00u >> prefix->length % 8);
-
-    return prefix->ip_version == client->ip_version &&
-           memcmp(prefix->address, client->address, whole) == 0 &&
-           (rest == 0 || ((prefix->address[whole] ^ client->address[whole]) & rest) == 0);
-}
-
-static int lists(const struct tw_policy *policy, const struct tw_endpoint *client)
-{
-    for (uint32_t i = 0; i < policy->light_client_count; i++) {
-        if (matches(&policy->light_clients[i], client))
-            return 1;
-    }
-    return policy->light_client_count == 0;
-}
-
-static uint8_t refusal(const struct tw_pool_session *session, uint64_t now_ns,
-                       struct tw_policy *policy, const struct tw_endpoint *peer)
-{
+    if (session->light && !tw_clients_have(admission->light_clients, peer))
+        return TW_DROP_CLIENT_LIST;
     if (!session->started)
         return TW_DROP_NOT_STARTED;
     if (now_ns > session->deadline_ns)
         return TW_DROP_STOPPED;
-    if (session->light && !lists(policy, peer))
-        return TW_DROP_CLIENT_LIST;
-    if (policy->limiter.interval_ns != 0 && !tw_limiter_take(&policy->limiter, peer, now_ns))
+    if (admission->interval_ns != 0 && !tw_admission_take(admission, peer, now_ns))
         return TW_DROP_RATE_LIMIT;
     return 0;
 }
 
-void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_t socket,
-                     struct tw_policy *policy)
+void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
+                     struct tw_admission *admission, uint32_t socket)
 {
     batch->socket = socket;
     for (int i = 0; i < batch->count; i++) {
@@ -148,7 +119,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_
         verdict->light = session->light;
         verdict->tos = session->light ? verdict->rx.tos & DSCP_BITS : session->tos;
         verdict->cipher = session->cipher;
-        refused = refusal(session, batch->now_ns, policy, &peer);
+        refused = refusal(session, admission, &peer, batch->now_ns);
         if (refused)
             verdict->drop = refused;
     }
@@ -196,63 +167,69 @@ static void stamp(struct tw_cipher *cipher, uint8_t *reply, uint64_t timestamp, 
         tw_cipher_seal_reply(cipher, reply);
 }
 
-static uint32_t sequence_in(const uint8_t *packet)
+/* Of a sender packet in clear: in every mode it stands first. */
+static uint32_t number_of(const uint8_t *request)
 {
-    be32 field;
+    be32 number;
 
-    memcpy(&field, packet, sizeof field); /* every layout begins with it */
-    return tw_get32(field);
+    memcpy(&number, request, sizeof number);
+    return tw_get32(number);
 }
 
-/* The reply to one packet; its length, or -TW_DROP_.... */
-static int reflect(struct tw_batch *batch, int i, uint8_t *reply)
+/* No state: the reply has the number of the request.  No amplifying: it is not longer. */
+static int reflect_light(const uint8_t *request, size_t length, struct tw_arrival arrival,
+                         uint8_t *reply)
 {
-    struct tw_verdict *verdict = &batch->verdicts[i];
-    uint8_t *request = batch->rx.vectors[i].iov_base;
-    const size_t length = batch->rx.headers[i].msg_len;
-    uint32_t *number = next_number(batch, verdict);
+    if (length < sizeof(struct tw_reflector_packet))
+        return -TW_DROP_SHORT;
+    arrival.sequence_number = number_of(request);
+    return tw_reflect(request, length, &arrival, reply);
+}
+
+/* The reply to packet i under that number; its length, or -TW_DROP_.... */
+static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *reply)
+{
+    const struct tw_verdict *verdict = &batch->verdicts[i];
     const struct tw_arrival arrival = {
         .receive_timestamp = wire_time(batch, verdict->receive_ns),
-        .sequence_number =
-            verdict->light && length >= sizeof(be32) ? sequence_in(request) : *number,
+        .sequence_number = number,
         .error_estimate = batch->error_estimates[verdict->source],
         .sender_ttl = verdict->rx.ttl,
     };
-    int result;
+    uint8_t *request = batch->rx.vectors[i].iov_base;
+    const size_t length = batch->rx.headers[i].msg_len;
 
-    /* Nobody vouches for the sender's address: what comes back is not longer. */
-    if (verdict->light && length < sizeof(struct tw_reflector_packet))
-        return -TW_DROP_SHORT;
-    result = verdict->cipher == NULL
-                 ? tw_reflect(request, length, &arrival, reply)
-                 : reflect_secured(verdict->cipher, request, length, &arrival, reply);
-    if (result < 0)
-        return result;
-    (*number)++;
-    verdict->received_sequence = sequence_in(request);
-    verdict->sent_sequence = arrival.sequence_number;
-    return result;
+    if (verdict->cipher != NULL)
+        return reflect_secured(verdict->cipher, request, length, &arrival, reply);
+    if (verdict->light)
+        return reflect_light(request, length, arrival, reply);
+    return tw_reflect(request, length, &arrival, reply);
 }
 
 /* Lays the replies into tx; how many. */
 static int build(struct tw_batch *batch)
 {
+    struct tw_io *rx = &batch->rx;
     struct tw_io *tx = &batch->tx;
     int replies = 0;
 
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
+        uint32_t *number;
         int length;
 
         if (verdict->drop)
             continue;
-        length = reflect(batch, i, tx->vectors[replies].iov_base);
+        number = next_number(batch, verdict);
+        length = reflect(batch, i, *number, tx->vectors[replies].iov_base);
         if (length < 0) {
             verdict->drop = (uint8_t)-length;
             continue;
         }
+        verdict->sender_number = number_of(rx->vectors[i].iov_base);
+        verdict->number = verdict->light ? verdict->sender_number : (*number)++;
         tx->vectors[replies].iov_len = (size_t)length;
-        tw_io_address(tx, replies, &batch->rx.headers[i].msg_hdr, verdict->tos, &verdict->rx);
+        tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &verdict->rx);
         batch->answered[replies++] = (uint8_t)i;
     }
     return replies;
@@ -294,15 +271,11 @@ void tw_batch_answer(struct tw_batch *batch, int fd)
     transmit(batch, fd, build(batch));
 }
 
-/* Whatever became of the reply. */
-static void note_good_packet(struct tw_pool_session *session, const struct tw_verdict *verdict,
-                             uint64_t now_ns)
+/* A good packet, whatever became of the reply. */
+static int is_good(const struct tw_verdict *verdict)
 {
-    session->stats.last_packet_ns = now_ns;
-    session->stats.last_received_sequence = verdict->received_sequence;
-    session->stats.last_source = verdict->source;
-    if (!verdict->drop)
-        session->stats.last_sent_sequence = verdict->sent_sequence;
+    return !verdict->drop || verdict->drop == TW_DROP_SEND_BUFFER ||
+           verdict->drop == TW_DROP_SEND_REFUSED;
 }
 
 static void count_in_session(struct tw_pool_session *session, const struct tw_verdict *verdict,
@@ -311,13 +284,17 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
     if (!session->used || session->generation != verdict->generation)
         return; /* removed meanwhile */
     session->stats.received++;
-    if (verdict->drop)
+    if (verdict->drop) {
         session->stats.dropped++;
-    else
+    } else {
         session->stats.reflected++;
-    if (!verdict->drop || verdict->drop == TW_DROP_SEND_BUFFER ||
-        verdict->drop == TW_DROP_SEND_REFUSED)
-        note_good_packet(session, verdict, now_ns);
+        session->stats.last_sent_sequence = verdict->number;
+    }
+    if (!is_good(verdict))
+        return;
+    session->stats.last_packet_ns = now_ns;
+    session->stats.last_received_sequence = verdict->sender_number;
+    session->stats.last_source = verdict->source;
 }
 
 /* A packet carries the count since the socket's birth, as it was when the packet was queued. */

@@ -2,8 +2,8 @@
  * Assign and post touch what is shared, under the caller's lock; receive and answer do not. */
 #pragma once
 #include "io_mmsg.h" /* first: it asks for _GNU_SOURCE */
+#include "admission.h"
 #include "crypto.h"
-#include "limiter.h"
 #include "pool.h"
 
 /* The reflector's own Sequence Number of a session; of another generation it counts as 0. */
@@ -20,20 +20,13 @@ struct tw_verdict {
     struct tw_rx rx;
     uint32_t session; /* row; TW_POOL_NONE = of no session */
     uint32_t generation;
-    uint32_t received_sequence; /* the sender's */
-    uint32_t sent_sequence;     /* the reply's */
-    uint8_t drop;               /* enum tw_drop; 0 = reflected */
+    uint32_t sender_number; /* of a good packet */
+    uint32_t number;        /* of its reply */
+    uint8_t drop;           /* enum tw_drop; 0 = reflected */
     uint8_t source;
     uint8_t refused_stamp;
-    uint8_t tos; /* of the reply */
-    uint8_t light;
-};
-
-/* What batches ask of outside: under the caller's lock, as they are. */
-struct tw_policy {
-    struct tw_limiter limiter;
-    struct tw_prefix *light_clients; /* room for TW_PREFIXES_MAX */
-    uint32_t light_client_count;
+    uint8_t tos;   /* of the reply */
+    uint8_t light; /* of a light session */
 };
 
 struct tw_batch {
@@ -45,9 +38,8 @@ struct tw_batch {
     uint64_t now_ns;       /* when the batch was received; CLOCK_MONOTONIC */
     uint32_t socket;       /* row */
     int count;
-    int chunk;                /* replies under one T3 */
-    uint8_t timestamp;        /* enum tw_timestamp */
-    uint8_t timestamp_format; /* enum tw_timestamp_format */
+    int chunk; /* replies under one T3 */
+    int ptp;   /* T2 and T3 leave in that format */
     struct tw_io rx;
     struct tw_io tx;
 };
@@ -56,8 +48,8 @@ struct tw_batch {
 int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *config);
 void tw_batch_close(struct tw_batch *batch);
 int tw_batch_receive(struct tw_batch *batch, int fd); /* how many packets, or -errno */
-void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool, uint32_t socket,
-                     struct tw_policy *policy);
+void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
+                     struct tw_admission *admission, uint32_t socket);
 void tw_batch_answer(struct tw_batch *batch, int fd);
 void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
                    struct tw_reflector_stats *stats);

@@ -30,14 +30,15 @@ int tw_socket_stamp_receive(int fd);  /* software receive stamps */
 int tw_socket_stamp_nothing(int fd);
 int tw_socket_stamp_both(int fd); /* and transmit stamps, numbered from 0, on the error queue */
 int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp);
+/* Every packet says the address that it was sent to; -EINVAL for IPv6 without IPV6_V6ONLY. */
+int tw_socket_tell_asked(int fd, int ip_version);
 void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx);
-/* Asks for the address that each packet was sent to: for a socket that is bound to any. */
-int tw_socket_tell_address(int fd, int ip_version);
-/* Writes into control (TW_CONTROL_OCTETS) an IP_TOS or IPV6_TCLASS message unless tos is 0, and the
- * source address unless it is unknown; returns the length. */
-size_t tw_socket_write_control(void *control, int ip_version, uint8_t tos,
-                               const struct tw_rx *source);
+/* Writes an IP_TOS or IPV6_TCLASS message into control (TW_CONTROL_OCTETS); returns its length. */
+size_t tw_socket_write_tos(void *control, int ip_version, uint8_t tos);
+/* The same for where a reply leaves from: the address that the packet of rx was sent to. */
+size_t tw_socket_write_source(void *control, const struct tw_rx *rx);
 /* A transmit stamp from an error-queue datagram: 1 and its (id, Unix ns); 0 for anything else. */
 int tw_socket_read_departure(struct msghdr *message, uint32_t *id, uint64_t *unix_ns);
-/* A socket whose only use is to exist: the kernel stamps from the first packet on while it does. */
+/* A socket whose only use is to exist: the kernel stamps from the first packet on while it does.
+ * Only if stamps are a must, a kernel that refuses them is an error. */
 int tw_socket_keep_stamping(int must);

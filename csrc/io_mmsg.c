@@ -59,9 +59,12 @@ void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_
     io->names[i] = *peer;
     message->msg_namelen = request->msg_namelen;
     message->msg_controllen = 0;
-    if (tos != 0 || rx->address_version != 0)
-        message->msg_controllen = tw_socket_write_control(
-            io->controls[i], peer->any.sa_family == AF_INET ? 4 : 6, tos, rx);
+    if (tos != 0)
+        message->msg_controllen =
+            tw_socket_write_tos(io->controls[i], peer->any.sa_family == AF_INET ? 4 : 6, tos);
+    if (rx->asked_ip_version != 0)
+        message->msg_controllen +=
+            tw_socket_write_source(io->controls[i] + message->msg_controllen, rx);
 }
 
 int tw_io_send(struct tw_io *io, int fd, int first, int count)

@@ -17,7 +17,7 @@ int tw_io_open(struct tw_io *io);
 void tw_io_close(struct tw_io *io);
 /* Up to TW_BATCH datagrams without waiting: how many, or -errno. */
 int tw_io_receive(struct tw_io *io, int fd);
-/* Packet i goes where the request came from, with that TOS; from where it was sent to, if known. */
+/* Packet i goes where the request came from, from where it was sent to, with that TOS. */
 void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_t tos,
                    const struct tw_rx *rx);
 /* How many went out, in order; -errno is about the first alone. */

@@ -103,64 +103,37 @@ int tw_pool_bury(struct tw_pool *pool)
     return -1;
 }
 
-/* A row in use; TW_POOL_NONE when all are. */
-static uint32_t take_row(struct tw_pool *pool, const struct tw_index_key *key)
+int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_session_config *config)
 {
+    const struct tw_index_key key = tw_index_key(&config->peer, socket);
+    const uint8_t light = config->peer.ip_version == 0;
     uint32_t row = pool->free_session;
     struct tw_pool_session *session;
 
+    if (tw_index_find(&pool->by_peer, &key) != TW_POOL_NONE)
+        return -EEXIST;
     if (row != TW_POOL_NONE)
         pool->free_session = pool->sessions[row].next_free;
     else if (pool->fresh_session < pool->size)
         row = pool->fresh_session++;
     else
-        return TW_POOL_NONE;
+        return -ENOSPC;
     session = &pool->sessions[row];
     *session = (struct tw_pool_session){
-        .key = *key,
+        .key = key,
         .deadline_ns = UINT64_MAX,
         .generation = (session->generation + 1) & GENERATIONS,
         .used = 1,
+        .started = light,
+        .light = light,
+        .tos = (uint8_t)(config->dscp << 2), /* ECN: Not-ECT */
     };
     pool->session_count++;
-    pool->sockets[key->scope].sessions++;
-    return row;
-}
-
-static int64_t id_of(const struct tw_pool *pool, uint32_t row)
-{
-    return (int64_t)((uint64_t)pool->sessions[row].generation << 32 | row);
-}
-
-int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_session_config *config)
-{
-    const struct tw_index_key key = tw_index_key(&config->peer, socket);
-    uint32_t row;
-
-    if (tw_index_find(&pool->by_peer, &key) != TW_POOL_NONE)
-        return -EEXIST;
-    row = take_row(pool, &key);
-    if (row == TW_POOL_NONE)
-        return -ENOSPC;
-    pool->sessions[row].tos = (uint8_t)(config->dscp << 2); /* ECN: Not-ECT */
+    pool->sockets[socket].sessions++;
+    if (light)
+        pool->sockets[socket].light = row;
     tw_index_insert(&pool->by_peer, &key, row);
-    return id_of(pool, row);
-}
-
-int64_t tw_pool_add_light(struct tw_pool *pool, uint32_t socket)
-{
-    const struct tw_index_key key = {.scope = socket};
-    uint32_t row;
-
-    if (pool->sockets[socket].light != TW_POOL_NONE)
-        return -EEXIST;
-    row = take_row(pool, &key);
-    if (row == TW_POOL_NONE)
-        return -ENOSPC;
-    pool->sessions[row].light = 1;
-    pool->sessions[row].started = 1;
-    pool->sockets[socket].light = row;
-    return id_of(pool, row);
+    return (int64_t)((uint64_t)session->generation << 32 | row);
 }
 
 struct tw_pool_session *tw_pool_session(struct tw_pool *pool, int64_t id)
@@ -187,10 +160,9 @@ int tw_pool_remove(struct tw_pool *pool, struct tw_pool_session *session)
 {
     const uint32_t socket = session->key.scope;
 
+    tw_index_erase(&pool->by_peer, &session->key);
     if (session->light)
         pool->sockets[socket].light = TW_POOL_NONE;
-    else
-        tw_index_erase(&pool->by_peer, &session->key);
     session->used = 0;
     session->next_free = pool->free_session;
     pool->free_session = (uint32_t)(session - pool->sessions);

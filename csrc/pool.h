@@ -16,7 +16,7 @@ struct tw_pool_session {
     uint32_t next_free;
     uint8_t used;
     uint8_t started;
-    uint8_t light; /* of any peer, without TWAMP-Control */
+    uint8_t light; /* of every peer that has none of its own */
     uint8_t tos;   /* of the replies */
 };
 
@@ -26,7 +26,7 @@ struct tw_pool_socket {
     uint32_t sessions;  /* 0 = dying: a new session revives it, or it is buried */
     uint32_t next;      /* free or dying row */
     uint32_t overflows; /* of its receive buffer, as last seen */
-    uint32_t light;     /* row of its session of any peer; NONE if it has none */
+    uint32_t light;     /* row of that session; TW_POOL_NONE = there is none */
     int fd;             /* -1 = the row is free */
     uint8_t listed;     /* among the dying */
 };
@@ -58,12 +58,10 @@ struct tw_pool_socket *tw_pool_socket(struct tw_pool *pool, uint64_t id); /* NUL
 /* Frees the row of one dying socket and returns the descriptor to close; -1: none is dying. */
 int tw_pool_bury(struct tw_pool *pool);
 
-/* Sessions. */
+/* Sessions.  A config whose peer has no IP version is that of a light one, started at once; find
+ * gives it for peers that have no session of their own. */
 int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_session_config *config);
-/* One of any peer; a socket has one. */
-int64_t tw_pool_add_light(struct tw_pool *pool, uint32_t socket);
 struct tw_pool_session *tw_pool_session(struct tw_pool *pool, int64_t id); /* NULL: stale */
-/* That of the peer, or else the socket's of any peer. */
 uint32_t tw_pool_find_session(const struct tw_pool *pool, uint32_t socket,
                               const struct tw_endpoint *peer);
 /* 1 when that was the last session of its socket, which is dying now. */

@@ -18,7 +18,7 @@
 #define TURN          64         /* sockets served, and sockets closed, in one turn of the loop */
 #define WAKE          UINT64_MAX /* the id of no socket */
 #define MOST_SESSIONS 65536
-#define AT_ONCE       256 /* statistics copied under one lock */
+#define LOOK          256 /* sessions read under one lock */
 #define SENT_TTL      255 /* RFC 5357 section 4.2.1 */
 
 struct ready {
@@ -27,9 +27,9 @@ struct ready {
 };
 
 struct tw_reflector {
-    pthread_mutex_t lock; /* over pool, retired and stats */
+    pthread_mutex_t lock; /* over pool, admission, retired and stats */
     struct tw_pool pool;
-    struct tw_policy policy; /* under the lock, too */
+    struct tw_admission admission;
     struct tw_cipher
         *retired; /* of removed sessions: the loop may be using them, and closes them */
     struct tw_reflector_stats stats;
@@ -61,27 +61,17 @@ static int open_descriptors(struct tw_reflector *reflector)
     return reflector->stamping < 0 ? reflector->stamping : 0;
 }
 
-static int open_policy(struct tw_reflector *reflector)
-{
-    struct tw_policy *policy = &reflector->policy;
-
-    if (tw_limiter_open(&policy->limiter, reflector->config.maximum_sessions,
-                        reflector->config.hash_seed) < 0)
-        return -ENOMEM;
-    tw_limiter_set_rate(&policy->limiter, reflector->config.rate_limit);
-    policy->light_clients = calloc(TW_PREFIXES_MAX, sizeof *policy->light_clients);
-    return policy->light_clients == NULL ? -ENOMEM : 0;
-}
-
 static int open_memory(struct tw_reflector *reflector)
 {
     const uint32_t size = reflector->config.maximum_sessions;
-    int result = tw_pool_open(&reflector->pool, size, reflector->config.hash_seed);
+    const uint64_t seed = reflector->config.hash_seed;
+    int result = tw_pool_open(&reflector->pool, size, seed);
 
     if (result == 0)
-        result = tw_batch_open(&reflector->batch, &reflector->config);
+        result = tw_admission_open(&reflector->admission, size, seed);
+    tw_admission_set_rate(&reflector->admission, reflector->config.rate_limit);
     if (result == 0)
-        result = open_policy(reflector);
+        result = tw_batch_open(&reflector->batch, &reflector->config);
     return result;
 }
 
@@ -93,7 +83,7 @@ int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflec
     *reflector = NULL;
     if (config->maximum_sessions < 1 || config->maximum_sessions > MOST_SESSIONS ||
         config->tx_batch < 1 || config->tx_batch > TW_BATCH ||
-        config->timestamp > TW_TIMESTAMP_USER || config->timestamp_format > TW_TIMESTAMP_FORMAT_PTP)
+        config->timestamp > TW_TIMESTAMP_USER || config->timestamp_format > TW_FORMAT_PTP)
         return -EINVAL;
     opened = calloc(1, sizeof *opened);
     if (opened == NULL)
@@ -128,9 +118,8 @@ void tw_reflector_close(struct tw_reflector *reflector)
     for (uint32_t row = 0; row < reflector->pool.fresh_session; row++)
         tw_cipher_close(reflector->pool.sessions[row].cipher);
     tw_cipher_close_retired(&reflector->retired);
-    free(reflector->policy.light_clients);
-    tw_limiter_close(&reflector->policy.limiter);
     tw_batch_close(&reflector->batch);
+    tw_admission_close(&reflector->admission);
     tw_pool_close(&reflector->pool);
     pthread_mutex_destroy(&reflector->lock);
     free(reflector);
@@ -152,11 +141,47 @@ int tw_reflector_stop(struct tw_reflector *reflector)
     return wake_up(reflector);
 }
 
+int tw_reflector_nudge(struct tw_reflector *reflector)
+{
+    return wake_up(reflector);
+}
+
+int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit)
+{
+    pthread_mutex_lock(&reflector->lock);
+    tw_admission_set_rate(&reflector->admission, rate_limit);
+    pthread_mutex_unlock(&reflector->lock);
+    return 0;
+}
+
+int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
+                                   uint32_t count)
+{
+    struct tw_clients *clients;
+    struct tw_clients *former;
+    const int result = tw_clients_open(prefixes, count, &clients);
+
+    if (result < 0)
+        return result;
+    pthread_mutex_lock(&reflector->lock);
+    former = reflector->admission.light_clients;
+    reflector->admission.light_clients = clients;
+    pthread_mutex_unlock(&reflector->lock);
+    tw_clients_close(former);
+    return 0;
+}
+
 /* ---- sessions: any thread */
+
+static int is_wildcard(const struct tw_endpoint *local)
+{
+    static const uint8_t unspecified[16];
+
+    return memcmp(local->address, unspecified, sizeof unspecified) == 0;
+}
 
 static int check_session(const struct tw_session_config *config)
 {
-    static const uint8_t unspecified[16];
     const uint8_t ip_version = config->local.ip_version;
 
     if ((ip_version != 4 && ip_version != 6) || config->peer.ip_version != ip_version ||
@@ -165,10 +190,8 @@ static int check_session(const struct tw_session_config *config)
     if (config->mode != TW_MODE_UNAUTHENTICATED && config->mode != TW_MODE_AUTHENTICATED &&
         config->mode != TW_MODE_ENCRYPTED)
         return -EINVAL;
-    /* From a wildcard address the reply might leave with another source than was asked. */
-    if (memcmp(config->local.address, unspecified, sizeof unspecified) == 0)
-        return -EINVAL;
-    return 0;
+    /* A session is between two addresses; of a wildcard its client would not know which. */
+    return is_wildcard(&config->local) ? -EINVAL : 0;
 }
 
 static int is_bound_to(int fd, const struct tw_endpoint *local)
@@ -205,6 +228,8 @@ static int duplicate(const struct tw_reflector *reflector, const struct tw_endpo
     if (result == 0)
         result =
             tw_socket_prepare(fd, local->ip_version, reflector->config.receive_buffer, SENT_TTL);
+    if (result == 0 && is_wildcard(local))
+        result = tw_socket_tell_asked(fd, local->ip_version);
     if (result < 0)
         return result;
     tw_socket_set_dscp(fd, local->ip_version, 0); /* a session with another says so per packet */
@@ -215,46 +240,41 @@ static int duplicate(const struct tw_reflector *reflector, const struct tw_endpo
     return result < 0 ? -errno : result;
 }
 
-/* The pool's socket at local, as *row: the one at hand, or *fd, which it takes over, setting it to
- * -1. */
-static int adopt(struct tw_reflector *reflector, const struct tw_endpoint *local, int *fd,
-                 uint32_t *row)
+/* Takes *fd over, and sets it to -1, when the pool has no socket there yet. */
+static int64_t adopt_and_add(struct tw_reflector *reflector, const struct tw_session_config *config,
+                             int *fd, uint32_t overflows)
 {
     struct tw_pool *pool = &reflector->pool;
     struct epoll_event event = {.events = EPOLLIN};
-    uint32_t socket = tw_pool_find_socket(pool, local);
+    uint32_t socket = tw_pool_find_socket(pool, &config->local);
 
-    *row = socket;
-    if (socket != NONE)
-        return 0;
-    if (*fd < 0)
+    if (socket == NONE && *fd < 0)
         return -ENOENT;
-    if (pool->session_count == pool->size)
+    if (socket == NONE && pool->session_count == pool->size)
         return -ENOSPC;
-    *row = socket = tw_pool_adopt(pool, local, *fd);
-    if (socket == NONE)
-        return -ENOSPC;
-    pool->sockets[socket].overflows = tw_socket_overflows(*fd); /* those so far are not ours */
-    *fd = -1;
-    event.data.u64 = tw_pool_socket_id(pool, socket);
-    if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0) {
-        const int error = errno;
+    if (socket == NONE) {
+        socket = tw_pool_adopt(pool, &config->local, *fd);
+        if (socket == NONE)
+            return -ENOSPC;
+        *fd = -1;
+        pool->sockets[socket].overflows = overflows; /* those are not ours */
+        event.data.u64 = tw_pool_socket_id(pool, socket);
+        if (epoll_ctl(reflector->epoll, EPOLL_CTL_ADD, pool->sockets[socket].fd, &event) < 0) {
+            const int error = errno;
 
-        *fd = tw_pool_bury(pool); /* the latest to die is this one; the loop never saw it */
-        return -error;
+            *fd = tw_pool_bury(pool); /* the latest to die is this one; the loop never saw it */
+            return -error;
+        }
     }
-    return 0;
+    return tw_pool_add(pool, socket, config);
 }
 
 /* Takes *cipher over, and sets it to NULL, when the session is added. */
 static int64_t add_session(struct tw_reflector *reflector, const struct tw_session_config *config,
-                           int *fd, struct tw_cipher **cipher)
+                           int *fd, uint32_t overflows, struct tw_cipher **cipher)
 {
-    uint32_t socket;
-    int64_t id = adopt(reflector, &config->local, fd, &socket);
+    const int64_t id = adopt_and_add(reflector, config, fd, overflows);
 
-    if (id == 0)
-        id = tw_pool_add(&reflector->pool, socket, config);
     if (id >= 0) {
         tw_pool_session(&reflector->pool, id)->cipher = *cipher;
         *cipher = NULL;
@@ -262,19 +282,20 @@ static int64_t add_session(struct tw_reflector *reflector, const struct tw_sessi
     return id;
 }
 
-int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
-                         int fd)
+/* What config says makes sense. */
+static int64_t add_checked(struct tw_reflector *reflector, const struct tw_session_config *config,
+                           int fd)
 {
-    int64_t result = check_session(config);
     struct tw_cipher *cipher;
+    uint32_t overflows = 0;
+    int64_t result;
     int own = -1;
 
-    if (result < 0)
-        return result;
     if (fd >= 0) {
         own = duplicate(reflector, &config->local, fd);
         if (own < 0)
             return own;
+        overflows = tw_socket_overflows(own);
     }
     cipher = tw_cipher_open(config->mode, &config->keys);
     if (cipher == NULL && config->mode != TW_MODE_UNAUTHENTICATED) {
@@ -282,64 +303,30 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
         return -ENOMEM;
     }
     pthread_mutex_lock(&reflector->lock);
-    result = add_session(reflector, config, &own, &cipher);
+    result = add_session(reflector, config, &own, overflows, &cipher);
     pthread_mutex_unlock(&reflector->lock);
     close_descriptor(own); /* there was a socket already, or an error: nobody saw this one */
     tw_cipher_close(cipher);
     return result;
 }
 
+int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
+                         int fd)
+{
+    const int result = check_session(config);
+
+    return result < 0 ? result : add_checked(reflector, config, fd);
+}
+
 int64_t tw_reflector_add_light(struct tw_reflector *reflector, const struct tw_endpoint *local,
                                int fd)
 {
-    static const uint8_t unspecified[16];
-    uint32_t socket;
-    int64_t id;
-    int own = duplicate(reflector, local, fd);
+    /* A peer without an IP version is every peer. */
+    const struct tw_session_config config = {.local = *local, .mode = TW_MODE_UNAUTHENTICATED};
 
-    if (own < 0)
-        return own;
-    if (memcmp(local->address, unspecified, sizeof unspecified) == 0)
-        tw_socket_tell_address(own,
-                               local->ip_version); /* the reply leaves from where it was asked */
-    pthread_mutex_lock(&reflector->lock);
-    id = adopt(reflector, local, &own, &socket);
-    if (id == 0)
-        id = tw_pool_add_light(&reflector->pool, socket);
-    pthread_mutex_unlock(&reflector->lock);
-    close_descriptor(own);
-    return id;
-}
-
-int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
-                                   uint32_t count)
-{
-    if (count > TW_PREFIXES_MAX)
+    if (local->ip_version != 4 && local->ip_version != 6)
         return -EINVAL;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct tw_prefix *prefix = &prefixes[i];
-        if ((prefix->ip_version != 4 && prefix->ip_version != 6) ||
-            prefix->length > (prefix->ip_version == 4 ? 32 : 128))
-            return -EINVAL;
-    }
-    pthread_mutex_lock(&reflector->lock);
-    memcpy(reflector->policy.light_clients, prefixes, count * sizeof *prefixes);
-    reflector->policy.light_client_count = count;
-    pthread_mutex_unlock(&reflector->lock);
-    return 0;
-}
-
-int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t packets_per_second)
-{
-    pthread_mutex_lock(&reflector->lock);
-    tw_limiter_set_rate(&reflector->policy.limiter, packets_per_second);
-    pthread_mutex_unlock(&reflector->lock);
-    return 0;
-}
-
-int tw_reflector_nudge(struct tw_reflector *reflector)
-{
-    return wake_up(reflector);
+    return add_checked(reflector, &config, fd);
 }
 
 int tw_reflector_start(struct tw_reflector *reflector, int64_t id)
@@ -398,23 +385,35 @@ int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
     return session == NULL ? -ENOENT : 0;
 }
 
-/* Some under each lock, so that packets do not wait for thousands. */
+/* Those of one lock; how many of them there are. */
+static int read_stats(struct tw_reflector *reflector, const int64_t *ids, uint32_t count,
+                      struct tw_session_stats *stats, uint8_t *found)
+{
+    int known = 0;
+
+    pthread_mutex_lock(&reflector->lock);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tw_pool_session *session = tw_pool_session(&reflector->pool, ids[i]);
+
+        stats[i] = session == NULL ? (struct tw_session_stats){0} : session->stats;
+        found[i] = session != NULL;
+        known += found[i];
+    }
+    pthread_mutex_unlock(&reflector->lock);
+    return known;
+}
+
 int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t *ids,
                                   uint32_t count, struct tw_session_stats *stats, uint8_t *found)
 {
-    for (uint32_t first = 0; first < count; first += AT_ONCE) {
-        const uint32_t end = count - first < AT_ONCE ? count : first + AT_ONCE;
+    int known = 0;
 
-        pthread_mutex_lock(&reflector->lock);
-        for (uint32_t i = first; i < end; i++) {
-            const struct tw_pool_session *session = tw_pool_session(&reflector->pool, ids[i]);
+    for (uint32_t at = 0; at < count; at += LOOK) {
+        const uint32_t chunk = count - at < LOOK ? count - at : LOOK;
 
-            found[i] = session != NULL;
-            stats[i] = session != NULL ? session->stats : (struct tw_session_stats){0};
-        }
-        pthread_mutex_unlock(&reflector->lock);
+        known += read_stats(reflector, ids + at, chunk, stats + at, found + at);
     }
-    return 0;
+    return known;
 }
 
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats)
@@ -437,7 +436,7 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
     if (count <= 0)
         return 0; /* EAGAIN: a bad checksum woke us; whatever it is, the next turn asks again */
     pthread_mutex_lock(&reflector->lock);
-    tw_batch_assign(batch, &reflector->pool, ready->socket, &reflector->policy);
+    tw_batch_assign(batch, &reflector->pool, &reflector->admission, ready->socket);
     pthread_mutex_unlock(&reflector->lock);
     tw_batch_answer(batch, ready->fd);
     pthread_mutex_lock(&reflector->lock);

@@ -147,22 +147,16 @@ int tw_socket_stamp_receive(int fd)
     return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE);
 }
 
-int tw_socket_stamp_both(int fd)
-{
-    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
-                                SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_OPT_ID |
-                                SOF_TIMESTAMPING_OPT_TSONLY);
-}
-
 int tw_socket_stamp_nothing(int fd)
 {
     return set_stamping(fd, 0);
 }
 
-int tw_socket_tell_address(int fd, int ip_version)
+int tw_socket_stamp_both(int fd)
 {
-    return ip_version == 4 ? set_option(fd, IPPROTO_IP, IP_PKTINFO, 1)
-                           : set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
+                                SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_OPT_ID |
+                                SOF_TIMESTAMPING_OPT_TSONLY);
 }
 
 int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp)
@@ -171,6 +165,19 @@ int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp)
 
     return ip_version == 4 ? set_option(fd, IPPROTO_IP, IP_TOS, tos)
                            : set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
+}
+
+int tw_socket_tell_asked(int fd, int ip_version)
+{
+    int v6only = 0;
+    socklen_t length = sizeof v6only;
+
+    if (ip_version == 4)
+        return set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    if (getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &length) < 0)
+        return -errno;
+    /* Addresses of IPv4 would come in the clothes of IPv6, and match no prefix. */
+    return v6only ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : -EINVAL;
 }
 
 int tw_socket_keep_stamping(int must)
@@ -240,24 +247,24 @@ static int read_stamp(const struct cmsghdr *header, const uint8_t *octets, uint6
     return 0;
 }
 
-/* Where a packet was sent to, and by which interface it came: 1 when the message says so. */
-static int read_address(const struct cmsghdr *header, const uint8_t *octets, struct tw_rx *rx)
+/* The address that a packet was sent to, of either IP version: 1, or 0. */
+static int read_asked(const struct cmsghdr *header, const uint8_t *octets, struct tw_rx *rx)
 {
-    struct in_pktinfo v4;
-    struct in6_pktinfo v6;
+    struct in_pktinfo narrow;
+    struct in6_pktinfo wide;
 
-    if (is_kind(header, IPPROTO_IP, IP_PKTINFO, sizeof v4)) {
-        memcpy(&v4, octets, sizeof v4);
-        memcpy(rx->address, &v4.ipi_addr, sizeof v4.ipi_addr);
-        rx->interface = (uint32_t)v4.ipi_ifindex;
-        rx->address_version = 4;
+    if (is_kind(header, IPPROTO_IP, IP_PKTINFO, sizeof narrow)) {
+        memcpy(&narrow, octets, sizeof narrow);
+        memcpy(rx->asked, &narrow.ipi_addr, sizeof narrow.ipi_addr);
+        rx->interface = (uint32_t)narrow.ipi_ifindex;
+        rx->asked_ip_version = 4;
         return 1;
     }
-    if (is_kind(header, IPPROTO_IPV6, IPV6_PKTINFO, sizeof v6)) {
-        memcpy(&v6, octets, sizeof v6);
-        memcpy(rx->address, &v6.ipi6_addr, sizeof v6.ipi6_addr);
-        rx->interface = v6.ipi6_ifindex;
-        rx->address_version = 6;
+    if (is_kind(header, IPPROTO_IPV6, IPV6_PKTINFO, sizeof wide)) {
+        memcpy(&wide, octets, sizeof wide);
+        memcpy(rx->asked, &wide.ipi6_addr, sizeof wide.ipi6_addr);
+        rx->interface = wide.ipi6_ifindex;
+        rx->asked_ip_version = 6;
         return 1;
     }
     return 0;
@@ -272,7 +279,7 @@ void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 
     *rx = (struct tw_rx){.ttl = 255};
     while (next_control(control, length, &offset, &header, &octets)) {
-        if (read_stamp(&header, octets, &rx->kernel_ns) || read_address(&header, octets, rx))
+        if (read_stamp(&header, octets, &rx->kernel_ns))
             continue;
         if (is_kind(&header, IPPROTO_IP, IP_TTL, sizeof value) ||
             is_kind(&header, IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof value)) {
@@ -285,6 +292,8 @@ void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
             rx->tos = (uint8_t)value;
         } else if (is_kind(&header, SOL_SOCKET, SO_RXQ_OVFL, sizeof rx->overflows)) {
             memcpy(&rx->overflows, octets, sizeof rx->overflows);
+        } else {
+            read_asked(&header, octets, rx);
         }
     }
 }
@@ -295,46 +304,47 @@ void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx)
     rx->truncated = (message->msg_flags & MSG_CTRUNC) != 0;
 }
 
-static size_t write_message(uint8_t *control, int level, int type, const void *value, size_t length)
+static size_t write_control(void *control, int level, int type, const void *octets, size_t length)
 {
     const struct cmsghdr header = {
         .cmsg_len = CMSG_LEN(length), .cmsg_level = level, .cmsg_type = type};
 
     memset(control, 0, CMSG_SPACE(length));
     memcpy(control, &header, sizeof header);
-    memcpy(control + CMSG_LEN(0), value, length);
+    memcpy((uint8_t *)control + CMSG_LEN(0), octets, length);
     return CMSG_SPACE(length);
 }
 
-/* The interface is the routing table's choice, but for a link-local address, which needs one. */
-static size_t write_source(uint8_t *control, const struct tw_rx *source)
-{
-    struct in_pktinfo v4 = {0};
-    struct in6_pktinfo v6 = {0};
-
-    if (source->address_version == 4) {
-        memcpy(&v4.ipi_spec_dst, source->address, sizeof v4.ipi_spec_dst);
-        return write_message(control, IPPROTO_IP, IP_PKTINFO, &v4, sizeof v4);
-    }
-    memcpy(&v6.ipi6_addr, source->address, sizeof v6.ipi6_addr);
-    if (IN6_IS_ADDR_LINKLOCAL(&v6.ipi6_addr))
-        v6.ipi6_ifindex = source->interface;
-    return write_message(control, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof v6);
-}
-
-size_t tw_socket_write_control(void *control, int ip_version, uint8_t tos,
-                               const struct tw_rx *source)
+size_t tw_socket_write_tos(void *control, int ip_version, uint8_t tos)
 {
     const int value = tos;
-    size_t length = 0;
 
-    if (tos != 0)
-        length = ip_version == 4
-                     ? write_message(control, IPPROTO_IP, IP_TOS, &value, sizeof value)
-                     : write_message(control, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
-    if (source->address_version != 0)
-        length += write_source((uint8_t *)control + length, source);
-    return length;
+    return ip_version == 4
+               ? write_control(control, IPPROTO_IP, IP_TOS, &value, sizeof value)
+               : write_control(control, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
+}
+
+/* Those addresses are of one interface each; all others may leave by the one that the route says.
+ */
+static int is_link_local(const struct tw_rx *rx)
+{
+    if (rx->asked_ip_version == 4)
+        return rx->asked[0] == 169 && rx->asked[1] == 254;
+    return rx->asked[0] == 0xfe && (rx->asked[1] & 0xc0) == 0x80;
+}
+
+size_t tw_socket_write_source(void *control, const struct tw_rx *rx)
+{
+    const uint32_t interface = is_link_local(rx) ? rx->interface : 0;
+    struct in_pktinfo narrow = {.ipi_ifindex = (int)interface};
+    struct in6_pktinfo wide = {.ipi6_ifindex = interface};
+
+    if (rx->asked_ip_version == 4) {
+        memcpy(&narrow.ipi_spec_dst, rx->asked, sizeof narrow.ipi_spec_dst);
+        return write_control(control, IPPROTO_IP, IP_PKTINFO, &narrow, sizeof narrow);
+    }
+    memcpy(&wide.ipi6_addr, rx->asked, sizeof wide.ipi6_addr);
+    return write_control(control, IPPROTO_IPV6, IPV6_PKTINFO, &wide, sizeof wide);
 }
 
 static void read_error(const struct cmsghdr *header, const uint8_t *octets,

@@ -7,9 +7,10 @@
 #include <stdint.h>
 #include <stddef.h>
 
-#define TW_PACKET_MAX   65507 /* the largest UDP payload over IPv4 */
-#define TW_PREFIXES_MAX 1024
-#define TW_BATCH        64 /* packets taken from a socket in one call */
+#define TW_PACKET_MAX 65507 /* the largest UDP payload over IPv4 */
+#define TW_BATCH      64    /* packets taken from a socket in one call */
+
+#define TW_LIGHT_CLIENTS_MAX 1024 /* prefixes in their list */
 
 /* An IP address and a UDP port.  IPv4 stands in the first four octets. */
 struct tw_endpoint {
@@ -18,6 +19,13 @@ struct tw_endpoint {
     uint16_t port;
     uint8_t ip_version; /* 4 or 6 */
     uint8_t reserved;
+};
+
+/* Addresses that begin alike; what stands behind the length does not matter. */
+struct tw_prefix {
+    uint8_t address[16]; /* IPv4 stands in the first four octets */
+    uint8_t length;      /* bits: 0..32, 0..128 */
+    uint8_t ip_version;  /* 4 or 6 */
 };
 
 /* How test packets are protected; mixed mode (8) does not protect them (RFC 5618 section 3.1). */
@@ -38,23 +46,17 @@ enum tw_source {
     TW_SOURCE_COUNT
 };
 
-/* Where T2 is to come from: AUTO is the best there is. */
-enum tw_timestamp { TW_TIMESTAMP_AUTO = 0, TW_TIMESTAMP_KERNEL, TW_TIMESTAMP_USER };
-
-/* How T2 and T3 are written: NTP, or truncated PTP with the Z bit set (RFC 8186). */
-enum tw_timestamp_format { TW_TIMESTAMP_FORMAT_NTP = 0, TW_TIMESTAMP_FORMAT_PTP };
-
 /* Why a received packet was not answered; counted each: received == reflected + sum of drops. */
 enum tw_drop {
-    TW_DROP_SHORT = 1,      /* shorter than the sender packet of the mode */
+    TW_DROP_SHORT = 1,      /* shorter than the sender packet of the mode; Light: than its reply */
     TW_DROP_LONG,           /* longer than TW_PACKET_MAX, truncated by the kernel */
     TW_DROP_HMAC,           /* secured modes: not sealed with the keys of the session */
     TW_DROP_ERROR_ESTIMATE, /* Multiplier 0: corrupt (RFC 4656 section 4.1.2) */
     TW_DROP_NO_SESSION,     /* from an address and port that no session here expects */
+    TW_DROP_CLIENT_LIST,    /* for a light session, from who may not use it */
     TW_DROP_NOT_STARTED,    /* before Start-Sessions */
     TW_DROP_STOPPED,        /* later than Timeout after Stop-Sessions */
-    TW_DROP_RATE_LIMIT,     /* more than its client may have reflected a second */
-    TW_DROP_CLIENT_LIST,    /* without TWAMP-Control: from a client that is not on the list */
+    TW_DROP_RATE_LIMIT,     /* more than the client may send in a second */
     TW_DROP_SEND_BUFFER,    /* the reply found no room in the send buffer (EAGAIN, ENOBUFS) */
     TW_DROP_SEND_REFUSED,   /* the kernel refused to send the reply (route, firewall, …) */
     TW_DROP_COUNT
@@ -94,7 +96,8 @@ int tw_crypto_packet(uint8_t mode, const struct tw_test_keys *keys, int is_reply
 /* Unix ns -> NTP 64 bit (RFC 4656 section 4.1.2); rounds down, so that the way back is exact. */
 uint64_t tw_clock_ntp(uint64_t unix_ns);
 
-/* Unix ns -> truncated PTP (RFC 8186 section 2.3), on the timescale of the system clock, UTC. */
+/* Unix ns -> PTPv2 truncated (RFC 8186 section 2.3), of a PTP clock that runs on UTC as ours does.
+ */
 uint64_t tw_clock_ptp(uint64_t unix_ns);
 
 /* The smallest Error Estimate of error_ns or more (RFC 4656 section 4.1.2); Multiplier 1..255. */
@@ -107,12 +110,12 @@ uint16_t tw_clock_error_estimate(uint64_t least_ns);
 
 /* What the control messages of a received datagram say. */
 struct tw_rx {
-    uint64_t kernel_ns;  /* software stamp, Unix ns; 0 = none */
-    uint32_t overflows;  /* datagrams that the socket had lost when this one came; modulo 2^32 */
-    uint32_t interface;  /* index of the one that it came in by, where asked for; 0 = unknown */
-    uint8_t address[16]; /* the one that it was sent to, where asked for; IPv4 in the first four */
-    uint8_t address_version; /* 4 or 6; 0 = unknown */
-    uint8_t ttl;             /* 255 if absent */
+    uint64_t kernel_ns; /* software stamp, Unix ns; 0 = none */
+    uint32_t overflows; /* datagrams that the socket had lost when this one came; modulo 2^32 */
+    uint32_t interface; /* by which it came; 0 = not said */
+    uint8_t asked[16];  /* the address that it was sent to */
+    uint8_t asked_ip_version; /* 4 or 6; 0 = not said */
+    uint8_t ttl;              /* 255 if absent */
     uint8_t tos;
     uint8_t truncated; /* MSG_CTRUNC */
     uint8_t reserved[4];
@@ -129,14 +132,24 @@ int tw_socket_parse_departure(const uint8_t *control, size_t length, uint32_t *i
 
 struct tw_reflector;
 
+/* Who reads the clock for T2. */
+enum tw_timestamp {
+    TW_TIMESTAMP_AUTO,   /* the kernel, and this program where the kernel gives no stamp */
+    TW_TIMESTAMP_KERNEL, /* the same, but a kernel that cannot stamp is an error */
+    TW_TIMESTAMP_USER    /* this program */
+};
+
+/* How T2 and T3 leave; the Error Estimate's Z bit tells (RFC 8186). */
+enum tw_format { TW_FORMAT_NTP, TW_FORMAT_PTP };
+
 struct tw_reflector_config {
     uint64_t hash_seed;        /* random, so that no peer can aim at one chain of the hash */
     uint32_t maximum_sessions; /* 1..65536 */
     uint32_t receive_buffer;   /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint32_t tx_batch;         /* 1..TW_BATCH replies under one T3 and one sendmmsg */
-    uint32_t rate_limit;       /* packets a second reflected for one client; 0 = no limit */
+    uint32_t rate_limit;       /* packets per second and client; 0 = no limit */
     uint8_t timestamp;         /* enum tw_timestamp */
-    uint8_t timestamp_format;  /* enum tw_timestamp_format */
+    uint8_t timestamp_format;  /* enum tw_format */
     uint8_t reserved[6];
 };
 
@@ -149,22 +162,14 @@ struct tw_session_config {
     uint8_t reserved[6];
 };
 
-/* Clients: all whose address begins with so many bits. */
-struct tw_prefix {
-    uint8_t address[16]; /* IPv4 in the first four */
-    uint8_t length;      /* bits: 0..32 or 0..128 */
-    uint8_t ip_version;
-    uint8_t reserved[6];
-};
-
 struct tw_session_stats {
     uint64_t received; /* packets of this session, after the 4-tuple matched */
     uint64_t reflected;
     uint64_t dropped;
-    uint64_t last_packet_ns;         /* CLOCK_MONOTONIC, of the last while started; 0 = none yet */
-    uint32_t last_received_sequence; /* the sender's, of that packet */
-    uint32_t last_sent_sequence;     /* of the last reply */
-    uint8_t last_source;             /* enum tw_source, of its T2; NONE = no packet yet */
+    uint64_t last_packet_ns;         /* CLOCK_MONOTONIC, of the last good one; 0 = none yet */
+    uint32_t last_received_sequence; /* the sender's, of the last good packet */
+    uint32_t last_sent_sequence;     /* the reflector's own, of the last reply */
+    uint8_t last_source;             /* enum tw_source, of the last good packet's T2 */
     uint8_t reserved[7];
 };
 
@@ -177,7 +182,7 @@ struct tw_reflector_stats {
     uint64_t truncated_control;                /* MSG_CTRUNC: some control message did not fit */
     uint64_t
         overflows;  /* never received: lost in full receive buffers; seen with the next packet */
-    uint64_t turns; /* of the loop: its heartbeat */
+    uint64_t turns; /* of the loop: while it lives, a nudge makes one more */
     uint32_t sessions;
     uint32_t sockets;
 };
@@ -187,6 +192,11 @@ int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflec
 /* After the thread that runs it has been joined. */
 void tw_reflector_close(struct tw_reflector *reflector);
 
+/* Packets of started sessions per second and client, from now on; 0 = no limit.  A client is an
+ * IPv4 address, or a /64 of IPv6, whatever its sessions; a tenth of a second's worth of packets,
+ * and 16 in any case, may come at once. */
+int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit);
+
 /* The loop: returns 0 after tw_reflector_stop, -errno when epoll fails. */
 int tw_reflector_run(struct tw_reflector *reflector);
 
@@ -194,9 +204,8 @@ int tw_reflector_run(struct tw_reflector *reflector);
 int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms);
 int tw_reflector_stop(struct tw_reflector *reflector);
 
-/* Makes the loop turn once, so that one can see whether it does. */
+/* Makes the loop take a turn, though no packet came: turns will tell whether it still does. */
 int tw_reflector_nudge(struct tw_reflector *reflector);
-int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t packets_per_second);
 
 /* Adds a session, not yet started; returns its id.  The socket of config->local is shared by
  * sessions: with fd < 0 the one at hand is used, -ENOENT if there is none; else fd, bound to
@@ -205,16 +214,16 @@ int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t packets
 int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session_config *config,
                          int fd);
 
-/* Adds a session of any peer without TWAMP-Control (TWAMP Light, RFC 5357 appendix I; stateless
- * STAMP, RFC 8762): started at once, unauthenticated, its replies numbered and marked as the
- * requests are, and never longer than these.  fd is bound to local, which may be a wildcard
- * address, and is duplicated.  A peer with a session of its own on that socket is not its business.
- */
+/* Adds a session of every peer that has none of its own on that socket (TWAMP Light, RFC 5357
+ * Appendix I; STAMP without state, RFC 8762): unauthenticated, started, each reply with the number
+ * and the DSCP of its request and never longer.  Otherwise it is a session like any other, with fd
+ * and errors as above; finish and remove end it.  local may be a wildcard address (of IPv6 with
+ * IPV6_V6ONLY): a reply leaves from the address that was asked. */
 int64_t tw_reflector_add_light(struct tw_reflector *reflector, const struct tw_endpoint *local,
                                int fd);
 
-/* Whose packets are reflected without TWAMP-Control; count = 0: everybody's.  At most
- * TW_PREFIXES_MAX. */
+/* Who may use light sessions, from now on: copied; none at all = everybody.  -EINVAL for what is no
+ * prefix, or more than TW_LIGHT_CLIENTS_MAX. */
 int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
                                    uint32_t count);
 
@@ -227,7 +236,8 @@ int tw_reflector_remove(struct tw_reflector *reflector, int64_t id);
 int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
                                struct tw_session_stats *stats);
 
-/* The statistics of many; found[i] is 0 where ids[i] is stale. */
+/* Many sessions at once: found[i] is 0 for a stale id, and stats[i] zeroed.  Returns how many there
+ * are.  The loop gets its turn in between: it is no snapshot of all at one moment. */
 int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t *ids,
                                   uint32_t count, struct tw_session_stats *stats, uint8_t *found);
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);

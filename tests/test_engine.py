@@ -106,8 +106,8 @@ SOL_SOCKET = socket.SOL_SOCKET
 IP = socket.IPPROTO_IP
 IPV6 = socket.IPPROTO_IPV6
 TIMESTAMPING_OLD, TIMESTAMPING_NEW, RXQ_OVFL = 37, 65, 40
-IP_TTL, IP_TOS, IP_RECVERR = 2, 1, 11
-IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_RECVERR = 52, 67, 25
+IP_TTL, IP_TOS, IP_RECVERR, IP_PKTINFO = 2, 1, 11, 8
+IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_RECVERR, IPV6_PKTINFO = 52, 67, 25, 50
 WORD = struct.calcsize("@N")
 HEADER = struct.calcsize("@Nii")
 
@@ -277,6 +277,43 @@ def test_control_messages_are_read_as_the_model_reads_them() -> None:
     assert all(hits[name] > 20 for name in names), hits
 
 
+ASKED_IPV4 = struct.pack("@i4s4s", 7, bytes([192, 0, 2, 1]), bytes([192, 0, 2, 255]))
+ASKED_IPV6 = struct.pack("@16sI", bytes(range(16)), 7)
+
+
+def parse_asked(octets: bytes) -> tuple[int, bytes, int]:
+    """(IP version, address, interface) that a packet was sent to."""
+    buffer = ffi.new("uint8_t[]", octets)
+    rx = ffi.new("struct tw_rx *")
+    lib.tw_socket_parse(buffer, len(octets), rx)
+    return rx.asked_ip_version, bytes(rx.asked), rx.interface
+
+
+@pytest.mark.parametrize("behind", [b"", control(IP, IP_TTL, integer(9))])
+def test_the_address_that_was_asked_is_that_of_the_packets_header(behind: bytes) -> None:
+    """Not the one that the kernel would answer a broadcast from."""
+    narrow = control(IP, IP_PKTINFO, ASKED_IPV4)
+    wide = control(IPV6, IPV6_PKTINFO, ASKED_IPV6)
+    assert parse_asked(narrow + behind) == (4, bytes([192, 0, 2, 255]).ljust(16, b"\0"), 7)
+    assert parse_asked(wide + behind) == (6, bytes(range(16)), 7)
+    assert parse(narrow + behind) == parse(wide + behind) == parse(behind)
+
+
+@pytest.mark.parametrize(
+    ("level", "kind", "octets"), [(IP, IP_PKTINFO, ASKED_IPV4), (IPV6, IPV6_PKTINFO, ASKED_IPV6)]
+)
+def test_anything_else_is_no_address_that_was_asked(level: int, kind: int, octets: bytes) -> None:
+    for wrong in (
+        b"",
+        control(level ^ IPV6, kind, octets),
+        control(level, kind + 1, octets),
+        control(level, kind, octets[:-1]),
+        control(level, kind, octets + b"\0"),
+        control(level, kind, octets)[:-8],
+    ):
+        assert parse_asked(wrong) == (0, bytes(16), 0)
+
+
 # ---- transmit stamps from the error queue
 
 
@@ -341,7 +378,8 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
         ("clock_test", ["clock.c"]),
         ("index_test", ["index.c"]),
         ("pool_test", ["pool.c", "index.c"]),
-        ("limiter_test", ["limiter.c", "index.c"]),
+        ("admission_test", ["admission.c", "clients.c", "index.c"]),
+        ("clients_test", ["clients.c"]),
     ],
 )
 def test_unit_in_c(program: str, units: list[str], tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_what_makes_no_sense_is_refused(bench: Bench, change: dict[str, Any]) ->
     [{"maximum_sessions": 0}, {"maximum_sessions": 65537}, {"tx_batch": 0}, {"tx_batch": 65}],
     ids=str,
 )
-def test_open_refuses_what_it_cannot_be(options: Any) -> None:
+def test_open_refuses_what_it_cannot_be(options: dict[str, Any]) -> None:
     with os_error(errno.EINVAL):
         SessionReflector(**options)
 

@@ -1,13 +1,23 @@
 """The engine as the two roles that run in it see it: its errors, its names, its addresses."""
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from twamp._native import ffi, lib
 from twamp.endpoint import Endpoint
 from twamp.protocol.crypto import PacketKeys
 
-__all__ = ["check", "enum_names", "ffi", "lib", "native_endpoint", "native_keys", "wipe_keys"]
+__all__ = [
+    "check",
+    "enum_names",
+    "ffi",
+    "lib",
+    "native_endpoint",
+    "native_keys",
+    "native_prefix",
+    "wipe_keys",
+]
 
 
 def check(result: int) -> int:
@@ -31,6 +41,15 @@ def native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "scope_id": endpoint.scope_id,
         "port": endpoint.port,
         "ip_version": endpoint.ip_version,
+    }
+
+
+def native_prefix(prefix: IPv4Network | IPv6Network) -> dict[str, Any]:
+    """What cffi makes a ``struct tw_prefix`` of."""
+    return {
+        "address": prefix.network_address.packed.ljust(16, b"\0"),
+        "length": prefix.prefixlen,
+        "ip_version": prefix.version,
     }
 
 

@@ -21,7 +21,7 @@ import secrets
 import socket
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Self
@@ -34,6 +34,7 @@ from twamp.native import (
     lib,
     native_endpoint,
     native_keys,
+    native_prefix,
     wipe_keys,
 )
 from twamp.protocol.crypto import PacketKeys
@@ -63,9 +64,9 @@ class SessionStats:
     reflected: int
     dropped: int
     last_packet_ns: int  # CLOCK_MONOTONIC of the last good one while started; 0 = none yet
-    last_received_sequence: int | None = None  # the sender's, of that packet
-    last_sent_sequence: int | None = None  # of the last reply
-    last_source: str | None = None  # of that packet's T2, by enum tw_source
+    last_received_sequence: int | None = None  # the sender's; None while no good packet came
+    last_sent_sequence: int | None = None  # the reflector's own; None while nothing was reflected
+    last_source: str | None = None  # of the last good packet's T2, by enum tw_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,22 +80,40 @@ class ReflectorStats:
     refused_stamps: int = 0
     truncated_control: int = 0
     overflows: int = 0  # never received: lost in full receive buffers; seen with the next packet
-    turns: int = 0  # of the loop: its heartbeat
     sessions: int = 0
     sockets: int = 0
+    turns: int = 0  # of the loop: while it lives, a nudge makes one more
 
 
 _DROPS = enum_names("tw_drop", "TW_DROP_")
 _SOURCES = enum_names("tw_source", "TW_SOURCE_")
-_SOURCE_NAMES = {value: name for name, value in _SOURCES.items()}
 _TIMESTAMPS = enum_names("tw_timestamp", "TW_TIMESTAMP_")
-_FORMATS = enum_names("tw_timestamp_format", "TW_TIMESTAMP_FORMAT_")
-_SYNCHRONIZED = 1 << 15  # S of the Error Estimate
+_FORMATS = enum_names("tw_format", "TW_FORMAT_")
+_SOURCE_NAMES = {value: name for name, value in _SOURCES.items()}
 
 
 def clock_synchronized() -> bool:
     """Whether the kernel says that the system clock is synchronised (adjtimex)."""
-    return bool(lib.tw_clock_error_estimate(0) & _SYNCHRONIZED)
+    return bool(lib.tw_clock_error_estimate(0) & 1 << 15)  # S of the Error Estimate
+
+
+def _named(option: str, name: str, values: Mapping[str, int]) -> int:
+    if name not in values:
+        raise ValueError(f"{option} is {name!r}: choose one of {', '.join(values)}")
+    return values[name]
+
+
+def _session_stats(native: Any) -> SessionStats:
+    good = native.last_packet_ns != 0
+    return SessionStats(
+        received=native.received,
+        reflected=native.reflected,
+        dropped=native.dropped,
+        last_packet_ns=native.last_packet_ns,
+        last_received_sequence=native.last_received_sequence if good else None,
+        last_sent_sequence=native.last_sent_sequence if native.reflected else None,
+        last_source=_SOURCE_NAMES.get(native.last_source),
+    )
 
 
 def _log_failure(over: "asyncio.Future[int]") -> None:
@@ -102,33 +121,17 @@ def _log_failure(over: "asyncio.Future[int]") -> None:
         logger.error("the reflector stopped: %s", os.strerror(-over.result()))
 
 
-def _value_of(option: str, name: str, values: Mapping[str, int]) -> int:
-    if name not in values:
-        raise ValueError(f"{option} is {name!r}: choose one of {', '.join(values)}")
-    return values[name]
-
-
-def _session_stats(native: Any) -> SessionStats:
-    heard = native.last_packet_ns != 0
-    return SessionStats(
-        received=native.received,
-        reflected=native.reflected,
-        dropped=native.dropped,
-        last_packet_ns=native.last_packet_ns,
-        last_received_sequence=native.last_received_sequence if heard else None,
-        last_sent_sequence=native.last_sent_sequence if native.reflected else None,
-        last_source=_SOURCE_NAMES.get(native.last_source),
-    )
-
-
 class SessionReflector:
     """Answers the packets of all sessions, in a thread of its own while ``async with`` lasts.
 
     Without ``async with`` there is no thread: :meth:`step` is one turn of the loop, and
     :meth:`close` the end.  ``tx_batch`` replies (1..64) leave under one Timestamp: more is faster,
-    and every position makes it two microseconds older; ``rate_limit`` is in packets a second for
-    one client (0: no limit); ``timestamp`` says where T2 is to come from (auto, kernel, user) and
-    ``timestamp_format`` how T2 and T3 are written (ntp, ptp).  OSError when the system has no room.
+    and every position makes it two microseconds older.  ``rate_limit`` is for :meth:`set_rate_limit`.
+
+    ``timestamp`` is who reads the clock for the Receive Timestamp: ``kernel``, ``user`` (this program), or
+    ``auto``: the kernel if it can.  ``timestamp_format`` is that of both Timestamps of a reply: ``ntp``, or
+    ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.  ValueError for another name.  OSError when the
+    system has no room, or the kernel cannot stamp though it must.
     """
 
     def __init__(
@@ -137,10 +140,10 @@ class SessionReflector:
         maximum_sessions: int = 1024,  # 1..65536
         receive_buffer: int = RECEIVE_BUFFER,
         tx_batch: int = 2,
-        hash_seed: int | None = None,
-        rate_limit: int = 0,
+        rate_limit: int = 0,  # 0..2^32-1
         timestamp: str = "auto",
         timestamp_format: str = "ntp",
+        hash_seed: int | None = None,
     ) -> None:
         self._lock = threading.Lock()  # over the handle: nobody uses it after it is closed
         self._handle: Any = None
@@ -153,8 +156,8 @@ class SessionReflector:
             "receive_buffer": receive_buffer,
             "tx_batch": tx_batch,
             "rate_limit": rate_limit,
-            "timestamp": _value_of("timestamp", timestamp, _TIMESTAMPS),
-            "timestamp_format": _value_of("timestamp_format", timestamp_format, _FORMATS),
+            "timestamp": _named("timestamp", timestamp, _TIMESTAMPS),
+            "timestamp_format": _named("timestamp_format", timestamp_format, _FORMATS),
         }
         handle = ffi.new("struct tw_reflector **")
         check(lib.tw_reflector_open(ffi.new("struct tw_reflector_config *", config), handle))
@@ -266,44 +269,43 @@ class SessionReflector:
             finally:
                 wipe_keys(native)
 
-    def add_light(self, local: Endpoint, sock: socket.socket) -> int:
-        """Reflects at ``local`` for any peer, without TWAMP-Control, from now on; returns an id.
+    def add_light(self, local: Endpoint, sock: socket.socket | None) -> int:
+        """Adds a session of every peer that has none of its own at ``local``, and returns its id.
 
-        TWAMP Light (RFC 5357 appendix I) and stateless STAMP (RFC 8762).  ``sock`` is bound to
-        ``local``, which may be a wildcard address.  OSError: EEXIST it does so already; ENOSPC.
+        It is TWAMP Light (RFC 5357 Appendix I), and STAMP without state (RFC 8762): there is no control
+        connection, each reply has the number and the DSCP of its request, and what is shorter than its
+        reply (41 octets) is dropped.  ``local`` may be a wildcard address (of IPv6 with IPV6_V6ONLY set):
+        a reply leaves from the address that was asked.  It is started, and removed like any other; the
+        OSErrors are those of :meth:`add`.
         """
         native = ffi.new("struct tw_endpoint *", native_endpoint(local))
+        fd = -1 if sock is None else sock.fileno()
         with self._opened() as handle:
-            return check(lib.tw_reflector_add_light(handle, native, sock.fileno()))
+            return check(lib.tw_reflector_add_light(handle, native, fd))
 
-    def set_light_clients(self, prefixes: Sequence[IPv4Network | IPv6Network]) -> None:
-        """Whose packets are reflected without TWAMP-Control; without prefixes, everybody's.
+    def set_light_clients(self, prefixes: Iterable[IPv4Network | IPv6Network]) -> None:
+        """Who may use light sessions from now on, whatever their addresses; none at all is everybody.
 
-        OSError EINVAL for more than 1024 of them.
+        What others send is dropped as ``client_list``.  ValueError for more than 1024 prefixes.
         """
-        native = ffi.new(
-            "struct tw_prefix[]",
-            [
-                {
-                    "address": prefix.network_address.packed.ljust(16, b"\0"),
-                    "length": prefix.prefixlen,
-                    "ip_version": prefix.version,
-                }
-                for prefix in prefixes
-            ],
-        )
+        rows = [native_prefix(prefix) for prefix in prefixes]
+        if len(rows) > lib.TW_LIGHT_CLIENTS_MAX:
+            raise ValueError(
+                f"{len(rows)} prefixes of light clients: 0..{lib.TW_LIGHT_CLIENTS_MAX} are possible,"
+                " so merge some"
+            )
+        native = ffi.new("struct tw_prefix[]", rows)
         with self._opened() as handle:
-            check(lib.tw_reflector_set_light_clients(handle, native, len(prefixes)))
+            check(lib.tw_reflector_set_light_clients(handle, native, len(rows)))
 
-    def set_rate_limit(self, packets_per_second: int) -> None:
-        """How many packets of one client are reflected a second; 0: no limit."""
-        with self._opened() as handle:
-            check(lib.tw_reflector_set_rate_limit(handle, packets_per_second))
+    def set_rate_limit(self, rate_limit: int) -> None:
+        """How many packets per second of one client are reflected from now on; 0 is no limit.
 
-    def nudge(self) -> None:
-        """Makes the loop turn once: :attr:`ReflectorStats.turns` shows whether it did."""
+        A client is an IPv4 address, or a /64 of IPv6, with all its sessions.  A tenth of a second's
+        worth may come at once, and 16 in any case; what is more is dropped as ``rate_limit``.
+        """
         with self._opened() as handle:
-            check(lib.tw_reflector_nudge(handle))
+            check(lib.tw_reflector_set_rate_limit(handle, rate_limit))
 
     def start(self, session_id: int) -> None:
         """From now on packets are reflected (Start-Sessions).  OSError ENOENT for a stale id."""
@@ -327,15 +329,18 @@ class SessionReflector:
             check(lib.tw_reflector_session_stats(handle, session_id, native))
         return _session_stats(native)
 
-    def stats_of(self, session_ids: Sequence[int]) -> list[SessionStats | None]:
-        """The counters of many sessions; None where an id is stale."""
-        count = len(session_ids)
-        natives = ffi.new("struct tw_session_stats[]", count)
+    def stats_of(self, ids: Sequence[int]) -> list[SessionStats | None]:
+        """The counters of many sessions, in the order of ``ids``; None for a stale id.
+
+        Each is of one moment, not all of the same: the loop goes on in between.
+        """
+        count = len(ids)
+        native = ffi.new("struct tw_session_stats[]", count)
         found = ffi.new("uint8_t[]", count)
-        ids = ffi.new("int64_t[]", session_ids)
+        asked = ffi.new("int64_t[]", list(ids))
         with self._opened() as handle:
-            check(lib.tw_reflector_session_stats_of(handle, ids, count, natives, found))
-        return [_session_stats(natives[i]) if found[i] else None for i in range(count)]
+            check(lib.tw_reflector_session_stats_of(handle, asked, count, native, found))
+        return [_session_stats(native[i]) if found[i] else None for i in range(count)]
 
     def stats(self) -> ReflectorStats:
         """The counters now, or as they were when it was closed; from any thread."""
@@ -355,10 +360,15 @@ class SessionReflector:
             refused_stamps=native.refused_stamps,
             truncated_control=native.truncated_control,
             overflows=native.overflows,
-            turns=native.turns,
             sessions=native.sessions,
             sockets=native.sockets,
+            turns=native.turns,
         )
+
+    def nudge(self) -> None:
+        """Makes the loop take a turn, though no packet came; ``turns`` tells whether it still does."""
+        with self._opened() as handle:
+            check(lib.tw_reflector_nudge(handle))
 
     def step(self, timeout_ms: int = 0) -> int:
         """One turn of the loop, for a reflector without a thread; returns the packets read."""

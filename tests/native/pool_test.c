@@ -80,12 +80,39 @@ static void rows_run_out_and_come_back(struct tw_pool *pool)
     CLAIM(tw_pool_adopt(pool, &(struct tw_endpoint){.port = 1}, 1) == TW_POOL_NONE);
 }
 
+/* A light session has the peers that have none of their own, while it is there. */
+static void a_light_session_has_who_is_left(struct tw_pool *pool)
+{
+    const struct tw_session_config everybody = {.local = at(862)};
+    const uint32_t socket = tw_pool_adopt(pool, &everybody.local, 17);
+    const struct tw_endpoint known = at(1000), other = at(1001);
+    const int64_t own = add(pool, socket, known.port);
+    int64_t light;
+
+    CLAIM(!tw_pool_session(pool, own)->light && !tw_pool_session(pool, own)->started);
+    CLAIM(tw_pool_find_session(pool, socket, &other) == TW_POOL_NONE);
+    light = tw_pool_add(pool, socket, &everybody);
+    CLAIM(tw_pool_session(pool, light)->light && tw_pool_session(pool, light)->started);
+    CLAIM(tw_pool_add(pool, socket, &everybody) == -EEXIST);
+    CLAIM(tw_pool_find_session(pool, socket, &known) == (uint32_t)own);
+    CLAIM(tw_pool_find_session(pool, socket, &other) == (uint32_t)light);
+    CLAIM(tw_pool_remove(pool, tw_pool_session(pool, own)) == 0);
+    CLAIM(tw_pool_find_session(pool, socket, &known) == (uint32_t)light);
+    CLAIM(tw_pool_remove(pool, tw_pool_session(pool, light)) == 1);
+    CLAIM(tw_pool_find_session(pool, socket, &other) == TW_POOL_NONE);
+    CLAIM(tw_pool_add(pool, socket, &everybody) >= 0); /* it revives the socket */
+    CLAIM(tw_pool_bury(pool) == -1);
+}
+
 int main(void)
 {
     struct tw_pool pool;
 
     CLAIM(tw_pool_open(&pool, SIZE, 1) == 0);
     sockets_are_revived_and_buried_once(&pool);
+    tw_pool_close(&pool);
+    CLAIM(tw_pool_open(&pool, SIZE, 3) == 0);
+    a_light_session_has_who_is_left(&pool);
     tw_pool_close(&pool);
     CLAIM(tw_pool_open(&pool, SIZE, 2) == 0);
     rows_run_out_and_come_back(&pool);

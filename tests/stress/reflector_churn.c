@@ -1,6 +1,7 @@
 /* reflector_churn.c: for ThreadSanitizer: sessions come, start, finish and go, from two threads at
- * once, on ports that come and go with them, while others flood and look at the statistics.  Exits
- * 0 when every sum held, everything was tried and nothing is left; prints what was done. */
+ * once, on ports that come and go with them, with light ones among them, while others flood, change
+ * the limits and look at the statistics.  Exits 0 when every sum held, everything was tried and
+ * nothing is left; prints what was done. */
 #include "twamp.h"
 
 #include <arpa/inet.h>
@@ -14,9 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PORTS    6
-#define PEERS    2
-#define SESSIONS (PORTS * PEERS)
+#define PORTS 6
+#define PEERS 2
+#define OWN   (PORTS * PEERS) /* sessions of one peer; behind them light ones of half the ports */
+#define SESSIONS (OWN + PORTS / 2)
 #define STEPS    40000 /* of each controller */
 #define LATER    UINT64_MAX
 
@@ -28,6 +30,7 @@ struct bench {
     int peer_fds[PEERS];
     atomic_int over;
     atomic_ullong added, existing, absent, started, removed, stale, snapshots, wrong;
+    atomic_ullong light, looks;
 };
 
 struct controller {
@@ -75,14 +78,16 @@ static void add(struct controller *controller, uint32_t session)
         .mode = (uint8_t)(1u << session % 3), /* all three */
         .keys = {.aes = {1}, .hmac = {2}},
         .local = endpoint_of(&bench->ports[port]),
-        .peer = endpoint_of(&bench->peers[session / PORTS]),
+        .peer = endpoint_of(&bench->peers[session / PORTS % PEERS]),
         .dscp = (uint8_t)(session % 2 * 46),
     };
     const int fd = below(controller, 2) ? bench->port_fds[port] : -1;
-    const int64_t id = tw_reflector_add(bench->reflector, &config, fd);
+    const int64_t id = session < OWN ? tw_reflector_add(bench->reflector, &config, fd)
+                                     : tw_reflector_add_light(bench->reflector, &config.local, fd);
 
     if (id >= 0) {
         controller->ids[session] = id;
+        atomic_fetch_add(&bench->light, session >= OWN);
         atomic_fetch_add(&bench->added, 1);
     } else if (id == -EEXIST) {
         atomic_fetch_add(&bench->existing, 1); /* the other controller has it */
@@ -117,6 +122,26 @@ static void look(struct controller *controller, uint32_t session)
         atomic_fetch_add(&controller->bench->wrong, 1);
 }
 
+static void look_at_all(struct controller *controller)
+{
+    struct bench *bench = controller->bench;
+    struct tw_session_stats stats[SESSIONS];
+    uint8_t found[SESSIONS];
+    int known = 0;
+
+    for (uint32_t session = 0; session < SESSIONS; session++)
+        known += controller->ids[session] >= 0;
+    if (tw_reflector_session_stats_of(bench->reflector, controller->ids, SESSIONS, stats, found) !=
+        known)
+        atomic_fetch_add(&bench->wrong, 1);
+    for (uint32_t session = 0; session < SESSIONS; session++) {
+        if (found[session] != (controller->ids[session] >= 0) ||
+            stats[session].received != stats[session].reflected + stats[session].dropped)
+            atomic_fetch_add(&bench->wrong, 1);
+    }
+    atomic_fetch_add(&bench->looks, 1);
+}
+
 static void *control(void *argument)
 {
     struct controller *controller = argument;
@@ -134,8 +159,10 @@ static void *control(void *argument)
             tw_reflector_finish(reflector, id, below(controller, 2) ? 0 : LATER);
         else if (below(controller, 2) && tw_reflector_start(reflector, id) == 0)
             atomic_fetch_add(&controller->bench->started, 1);
-        else
+        else if (below(controller, 2))
             look(controller, session);
+        else
+            look_at_all(controller);
     }
     for (uint32_t session = 0; session < SESSIONS; session++) {
         if (controller->ids[session] >= 0)
@@ -170,13 +197,24 @@ static uint64_t sum_of_drops(const struct tw_reflector_stats *stats)
     return sum;
 }
 
+/* No limit and no list, one of them, or both. */
+static void change_limits(struct tw_reflector *reflector, uint32_t step)
+{
+    const struct tw_prefix nobody_here = {.address = {10}, .length = 8, .ip_version = 4};
+
+    tw_reflector_set_rate_limit(reflector, step % 2 ? 1000 : 0);
+    tw_reflector_set_light_clients(reflector, &nobody_here, step / 2 % 2);
+    tw_reflector_nudge(reflector);
+}
+
 static void *watch(void *argument)
 {
     struct bench *bench = argument;
     const struct timespec pause = {.tv_nsec = 50000};
     struct tw_reflector_stats stats;
 
-    while (!atomic_load(&bench->over)) {
+    for (uint32_t step = 0; !atomic_load(&bench->over); step++) {
+        change_limits(bench->reflector, step);
         tw_reflector_stats(bench->reflector, &stats);
         if (stats.received != stats.reflected + sum_of_drops(&stats))
             atomic_fetch_add(&bench->wrong, 1);
@@ -214,6 +252,9 @@ static int judge(const struct bench *bench, const struct tw_reflector_stats *sta
     printf("added %llu, in use %llu, absent %llu, started %llu, removed %llu, stale %llu\n",
            bench->added, bench->existing, bench->absent, bench->started, bench->removed,
            bench->stale);
+    printf("light %llu, looks at all %llu, over the limit %llu, not on the list %llu\n",
+           bench->light, bench->looks, (unsigned long long)stats->drops[TW_DROP_RATE_LIMIT],
+           (unsigned long long)stats->drops[TW_DROP_CLIENT_LIST]);
     printf("received %llu, reflected %llu, drops %llu, snapshots %llu, left %u+%u, wrong %llu\n",
            (unsigned long long)stats->received, (unsigned long long)stats->reflected,
            (unsigned long long)sum_of_drops(stats), bench->snapshots, stats->sessions,
@@ -223,6 +264,8 @@ static int judge(const struct bench *bench, const struct tw_reflector_stats *sta
            bench->started > 1000 && bench->snapshots > 10 && stats->reflected > 100 &&
            stats->drops[TW_DROP_NO_SESSION] > 0 && stats->drops[TW_DROP_NOT_STARTED] > 0 &&
            stats->drops[TW_DROP_STOPPED] > 0 && stats->drops[TW_DROP_SHORT] > 0 &&
+           stats->drops[TW_DROP_RATE_LIMIT] > 0 && stats->drops[TW_DROP_CLIENT_LIST] > 0 &&
+           bench->light > 100 && bench->looks > 100 && stats->turns > 100 &&
            stats->received == stats->reflected + sum_of_drops(stats) && stats->sessions == 0;
 }
 
