@@ -13,6 +13,8 @@
 #define POSITION_ERROR_NS 2000u
 #define WAKE_UP_ERROR_NS  1000000u
 
+#define LEAST_SENDER_PORT 1024u /* below are those of services */
+
 #define DSCP_BITS      0xfcu   /* of the TOS octet; the others are ECN's */
 #define PTP_FORMAT_BIT 0x4000u /* Z, of the Error Estimate (RFC 8186 section 2.3) */
 
@@ -84,11 +86,20 @@ int tw_batch_receive(struct tw_batch *batch, int fd)
     return batch->count;
 }
 
+/* A forged request may name a reflector, or an echo service, as its sender: the two would never be
+ * silent again.  Such answer on well-known ports, or on the port that we do. */
+static int may_answer(const struct tw_endpoint *peer, uint16_t own_port)
+{
+    return peer->port < LEAST_SENDER_PORT || peer->port == own_port;
+}
+
 static uint8_t refusal(const struct tw_pool_session *session, struct tw_admission *admission,
-                       const struct tw_endpoint *peer, uint64_t now_ns)
+                       const struct tw_endpoint *peer, uint16_t own_port, uint64_t now_ns)
 {
     if (session->light && !tw_clients_have(admission->light_clients, peer))
         return TW_DROP_CLIENT_LIST;
+    if (session->light && may_answer(peer, own_port))
+        return TW_DROP_LOOP;
     if (!session->started)
         return TW_DROP_NOT_STARTED;
     if (now_ns > session->deadline_ns)
@@ -101,6 +112,8 @@ static uint8_t refusal(const struct tw_pool_session *session, struct tw_admissio
 void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
                      struct tw_admission *admission, uint32_t socket)
 {
+    const uint16_t own_port = pool->sockets[socket].key.port;
+
     batch->socket = socket;
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
@@ -119,7 +132,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
         verdict->light = session->light;
         verdict->tos = session->light ? verdict->rx.tos & DSCP_BITS : session->tos;
         verdict->cipher = session->cipher;
-        refused = refusal(session, admission, &peer, batch->now_ns);
+        refused = refusal(session, admission, &peer, own_port, batch->now_ns);
         if (refused)
             verdict->drop = refused;
     }

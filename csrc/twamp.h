@@ -54,6 +54,7 @@ enum tw_drop {
     TW_DROP_ERROR_ESTIMATE, /* Multiplier 0: corrupt (RFC 4656 section 4.1.2) */
     TW_DROP_NO_SESSION,     /* from an address and port that no session here expects */
     TW_DROP_CLIENT_LIST,    /* for a light session, from who may not use it */
+    TW_DROP_LOOP,           /* for a light session, from a port that may answer our answer */
     TW_DROP_NOT_STARTED,    /* before Start-Sessions */
     TW_DROP_STOPPED,        /* later than Timeout after Stop-Sessions */
     TW_DROP_RATE_LIMIT,     /* more than the client may send in a second */

@@ -17,9 +17,9 @@ def request(number: int = 0, padding: bytes = b"", error_estimate: int = 1) -> b
     return bytes(SenderPacket(number, 0xEAEBFDCE40000000 + number, error_estimate, padding=padding))
 
 
-def bound(host: str) -> socket.socket:
+def bound(host: str, port: int = 0) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((host, 0))
+    sock.bind((host, port))
     sock.settimeout(TIMEOUT_MS / 1000)
     return sock
 

@@ -83,6 +83,26 @@ def test_what_is_shorter_than_its_reply_is_dropped(bench: Bench, length: int) ->
     assert bench.reflector.session_stats(session).last_packet_ns == 0
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("port", [7, 862, 1023])
+def test_a_port_of_services_is_not_answered(bench: Bench, port: int) -> None:
+    """A forged sender there would answer the answer, for ever."""
+    light(bench)
+    with bound(str(bench.local.address), port) as client:
+        bench.send(client, long_request())
+        require_silence(client)
+    assert bench.reflector.stats().drops["loop"] == 1
+
+
+def test_our_own_port_elsewhere_is_not_answered() -> None:
+    with (bench := Bench("127.0.0.1")).stack:
+        light(bench)
+        with bound("127.0.0.2", bench.local.port) as other:
+            bench.send(other, long_request())
+            require_silence(other)
+        assert bench.reflector.stats().drops["loop"] == 1
+
+
 def test_other_drops_are_those_of_any_session(bench6: Bench) -> None:
     light(bench6)
     client = bench6.client()
