@@ -63,6 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "control_socket": ("readers", "snapshot"),
     "responder": (
         *("config", "control_socket", "endpoint", "errors", "exporter", "listeners", "options"),
+        "privileges",
         *(
             "server",
             "session_reflector",

@@ -374,8 +374,11 @@ def test_privileges_are_dropped_once_the_ports_are_bound(tmp_path: Path) -> None
                 await probe.measure(session.port)
         assert (await twampd.show())["status"]["sessions"]["current"] <= 1
 
-    nobody = int(subprocess.check_output(["id", "-u", "nobody"]))
+    nobody, nogroup = (int(subprocess.check_output(["id", f, "nobody"])) for f in ("-u", "-g"))
+    tmp_path.chmod(0o755)
     with Twampd.running(tmp_path, *LOOPBACK, "--user", "nobody") as twampd:
+        owner = twampd.control_socket.stat()
+        assert (owner.st_uid, owner.st_gid) == (nobody, nogroup)
         run(lambda: test(twampd))
         twampd.signal(signal.SIGHUP)
         twampd.wait_for("reloaded")

@@ -20,10 +20,11 @@ README = Path(__file__).parent.parent / "README.md"
 def option_table(config: type[Config]) -> str:
     lines = ["| option | default | range | |", "| --- | --- | --- | --- |"]
     for field, row in rows(config):
+        restart = " †" if row.restart else ""
         names = ", ".join(f"`{name}`" for name in (*row.flags, f"--{key_of(field)}"))
         default = default_text(row.default) or "–"
         text = row.help.replace("|", "\\|")
-        lines.append(f"| {names} | {default} | {row.range or '–'} | {text} |")
+        lines.append(f"| {names} | {default} | {row.range or '–'} | {text}{restart} |")
     return "\n".join(lines)
 
 

@@ -29,14 +29,20 @@ ANSWER_WITHIN = 10.0  # seconds for a client to ask and to take the answer
 PARTS = ("connections", "sessions", "counters", "config")
 
 
-def open_control_socket(path: str) -> socket.socket:
+def open_control_socket(path: str, owner: tuple[int, int] | None = None) -> socket.socket:
     """Listens on ``path``, in the place of a socket that nobody answers any more.
 
-    Makes its directory if the one above is there.  Raises :class:`OSError`: EADDRINUSE when another
-    responder answers there.
+    Makes its directory if the one above is there; ``owner`` (user, group) gets both.  Raises
+    :class:`OSError`: EADDRINUSE when another responder answers there.
     """
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(os.path.dirname(path) or ".", 0o750)
+    directory = os.path.dirname(path) or "."
+    try:
+        os.mkdir(directory, 0o750)
+    except FileExistsError:
+        pass
+    else:
+        if owner is not None:
+            os.chown(directory, *owner)
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -45,6 +51,8 @@ def open_control_socket(path: str) -> socket.socket:
             listener.bind(path)
         finally:
             os.umask(before)
+        if owner is not None:
+            os.chown(path, *owner)
         listener.listen(MOST_CLIENTS)
     except BaseException:
         listener.close()

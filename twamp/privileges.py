@@ -30,22 +30,16 @@ def drop_privileges(
     if user is None and group is None:
         return
     capabilities = _bits(keep)
-    account = None if user is None else _account(user)
-    user_id = os.getuid() if account is None else account.pw_uid
-    if group is not None:
-        group_id = _group_id(group)
-    else:
-        assert account is not None
-        group_id = account.pw_gid
+    user_id, group_id = identity(user, group)
     if os.geteuid() != 0:
         raise OSError(errno.EPERM, _not_root(user, group))
     if threading.active_count() != 1:
         raise RuntimeError("privileges are given up before threads are started")
     try:
-        if account is None:
+        if user is None:
             os.setgroups([group_id])
         else:
-            os.initgroups(account.pw_name, group_id)
+            os.initgroups(user, group_id)
         check(lib.tw_privileges_drop(user_id, group_id, capabilities))
     except OSError as error:
         raise OSError(
@@ -53,6 +47,18 @@ def drop_privileges(
             f"cannot become user {user or user_id}, group {group or group_id}: {error.strerror};"
             " this takes CAP_SETUID, CAP_SETGID and CAP_SETPCAP",
         ) from error
+
+
+def identity(user: str | None, group: str | None) -> tuple[int, int]:
+    """The numbers of a user and a group; without ``group`` the user's primary one, without both our own.
+
+    Raises :class:`~twamp.errors.ConfigError` for one that does not exist.
+    """
+    account = None if user is None else _account(user)
+    user_id = os.getuid() if account is None else account.pw_uid
+    if group is not None:
+        return user_id, _group_id(group)
+    return user_id, os.getgid() if account is None else account.pw_gid
 
 
 def _bits(names: Sequence[str]) -> int:

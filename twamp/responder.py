@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import secrets
 import socket
 import time
@@ -23,6 +24,7 @@ from twamp.errors import ConfigError
 from twamp.exporter import Exporter
 from twamp.listeners import explain, open_light_sockets, open_listeners
 from twamp.options import Given, key_of, rows
+from twamp.privileges import identity
 from twamp.server import Server
 from twamp.session_reflector import SessionReflector
 from twamp.snapshot import Snapshot
@@ -83,11 +85,15 @@ class Responder:
         self._life = contextlib.AsyncExitStack()
 
     def _open_control_socket(self, bound: contextlib.ExitStack) -> None:
-        path = self._settings.config.control_socket
+        config = self._settings.config
+        path = config.control_socket
         if path.lower() == "none":
             return
         try:
-            self._control = bound.enter_context(open_control_socket(path))
+            owner = identity(config.run_as_user, config.run_as_group)
+            self._control = bound.enter_context(
+                open_control_socket(path, None if os.geteuid() else owner)
+            )
         except OSError as error:
             text = f"control-socket: cannot listen on {path}: {error.strerror}"
             if "control_socket" in self._settings.given:
