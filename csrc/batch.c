@@ -23,8 +23,11 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
     int result = tw_io_open(&batch->rx);
 
     if (result == 0)
-        result = tw_io_open(&batch->tx);
-    batch->chunk = (int)config->tx_batch;
+        result = tw_outbox_open(&batch->outbox, config->tx_batch, config->t3_budget_ns,
+                                config->timestamp_format == TW_FORMAT_PTP);
+    batch->least_error_ns =
+        STAMP_ERROR_NS +
+        (config->tx_batch == 0 ? config->t3_budget_ns : POSITION_ERROR_NS * config->tx_batch);
     batch->ptp = config->timestamp_format == TW_FORMAT_PTP;
     batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
     return result == 0 && batch->numberings == NULL ? -ENOMEM : result;
@@ -33,19 +36,19 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
 void tw_batch_close(struct tw_batch *batch)
 {
     free(batch->numberings);
-    tw_io_close(&batch->tx);
+    tw_outbox_close(&batch->outbox);
     tw_io_close(&batch->rx);
 }
 
 static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
 {
-    const uint64_t least_ns = STAMP_ERROR_NS + POSITION_ERROR_NS * (uint64_t)batch->chunk;
     const uint16_t format = batch->ptp ? PTP_FORMAT_BIT : 0;
 
     if (batch->estimated_ns != 0 && now_ns - batch->estimated_ns < TW_NS_PER_S)
         return;
     batch->estimated_ns = now_ns;
-    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(least_ns) | format;
+    batch->error_estimates[TW_SOURCE_KERNEL] =
+        tw_clock_error_estimate(batch->least_error_ns) | format;
     batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS) | format;
 }
 
@@ -138,13 +141,13 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
     }
 }
 
-static uint32_t *next_number(struct tw_batch *batch, const struct tw_verdict *verdict)
+static struct tw_numbering *numbering_of(struct tw_batch *batch, const struct tw_verdict *verdict)
 {
     struct tw_numbering *numbering = &batch->numberings[verdict->session];
 
     if (numbering->generation != verdict->generation)
         *numbering = (struct tw_numbering){.generation = verdict->generation};
-    return &numbering->next;
+    return numbering;
 }
 
 /* The reply to a packet of a secured session, sealed as far as it can be before T3 is known; its
@@ -163,21 +166,6 @@ static int reflect_secured(struct tw_cipher *cipher, uint8_t *request, size_t le
     if (result > 0 && tw_cipher_mode(cipher) == TW_MODE_AUTHENTICATED)
         tw_cipher_seal_reply(cipher, reply);
     return result;
-}
-
-/* T3, and what must follow it: encrypted mode encrypts it (RFC 5357 section 4.2.1).  What is sealed
- * already, because an earlier call did not take it, keeps its T3. */
-static void stamp(struct tw_cipher *cipher, uint8_t *reply, uint64_t timestamp, int sealed)
-{
-    if (cipher == NULL) {
-        tw_reflect_stamp(reply, timestamp);
-        return;
-    }
-    if (sealed && tw_cipher_mode(cipher) == TW_MODE_ENCRYPTED)
-        return;
-    tw_reflect_secured_stamp(reply, timestamp);
-    if (tw_cipher_mode(cipher) == TW_MODE_ENCRYPTED)
-        tw_cipher_seal_reply(cipher, reply);
 }
 
 /* Of a sender packet in clear: in every mode it stands first. */
@@ -219,69 +207,59 @@ static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *repl
     return tw_reflect(request, length, &arrival, reply);
 }
 
-/* Lays the replies into tx; how many. */
+static struct tw_reply reply_to(const struct tw_verdict *verdict,
+                                const struct tw_numbering *numbering)
+{
+    return (struct tw_reply){
+        .cipher = verdict->cipher,
+        .session = verdict->session,
+        .light = verdict->light,
+        .plain = numbering->plain,
+    };
+}
+
+/* Lays the replies into the outbox; how many. */
 static int build(struct tw_batch *batch)
 {
     struct tw_io *rx = &batch->rx;
-    struct tw_io *tx = &batch->tx;
+    struct tw_io *tx = &batch->outbox.io;
     int replies = 0;
 
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
-        uint32_t *number;
+        struct tw_numbering *numbering;
         int length;
 
         if (verdict->drop)
             continue;
-        number = next_number(batch, verdict);
-        length = reflect(batch, i, *number, tx->vectors[replies].iov_base);
+        numbering = numbering_of(batch, verdict);
+        length = reflect(batch, i, numbering->next, tx->vectors[replies].iov_base);
         if (length < 0) {
             verdict->drop = (uint8_t)-length;
             continue;
         }
         verdict->sender_number = number_of(rx->vectors[i].iov_base);
-        verdict->number = verdict->light ? verdict->sender_number : (*number)++;
+        verdict->number = verdict->light ? verdict->sender_number : numbering->next++;
         tx->vectors[replies].iov_len = (size_t)length;
         tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &verdict->rx);
+        batch->outbox.replies[replies] = reply_to(verdict, numbering);
         batch->answered[replies++] = (uint8_t)i;
     }
     return replies;
 }
 
-/* Sends in chunks; one reading of the clock is the T3 of a chunk.  A packet that the kernel refuses
- * is counted, and the rest goes on. */
-static void transmit(struct tw_batch *batch, int fd, int replies)
-{
-    struct tw_io *tx = &batch->tx;
-    int stamped = 0;
-    int at = 0;
-
-    while (at < replies) {
-        const int left = replies - at;
-        const int chunk = left < batch->chunk ? left : batch->chunk;
-        const uint64_t timestamp = wire_time(batch, tw_clock_unix_ns());
-        int sent;
-
-        for (int i = at; i < at + chunk; i++)
-            stamp(batch->verdicts[batch->answered[i]].cipher, tx->vectors[i].iov_base, timestamp,
-                  i < stamped);
-        stamped = at + chunk > stamped ? at + chunk : stamped;
-        sent = tw_io_send(tx, fd, at, chunk);
-        if (sent > 0) {
-            at += sent;
-            continue;
-        }
-        if (sent == -EINTR)
-            continue;
-        batch->verdicts[batch->answered[at]].drop =
-            sent == -EAGAIN || sent == -ENOBUFS ? TW_DROP_SEND_BUFFER : TW_DROP_SEND_REFUSED;
-        at++;
-    }
-}
-
 void tw_batch_answer(struct tw_batch *batch, int fd)
 {
-    transmit(batch, fd, build(batch));
+    const int replies = build(batch);
+
+    if (replies > 0)
+        tw_outbox_send(&batch->outbox, fd, replies);
+    for (int i = 0; i < replies; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[batch->answered[i]];
+
+        verdict->drop = batch->outbox.replies[i].drop;
+        batch->numberings[verdict->session].plain = batch->outbox.replies[i].plain;
+    }
 }
 
 /* A good packet, whatever became of the reply. */
@@ -326,6 +304,9 @@ static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
 void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
                    struct tw_reflector_stats *stats)
 {
+    stats->segmented = batch->outbox.segmented;
+    stats->segments_refused = batch->outbox.segments_refused;
+    stats->t3_chunk = batch->outbox.single.eighths;
     for (int i = 0; i < batch->count; i++) {
         const struct tw_verdict *verdict = &batch->verdicts[i];
 

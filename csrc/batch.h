@@ -3,13 +3,14 @@
 #pragma once
 #include "io_mmsg.h" /* first: it asks for _GNU_SOURCE */
 #include "admission.h"
-#include "crypto.h"
+#include "outbox.h"
 #include "pool.h"
 
 /* The reflector's own Sequence Number of a session; of another generation it counts as 0. */
 struct tw_numbering {
     uint32_t generation;
     uint32_t next;
+    uint8_t plain; /* its replies cannot leave as segments */
 };
 
 /* What is known of one received packet, and what becomes of it. */
@@ -34,14 +35,14 @@ struct tw_batch {
     struct tw_verdict verdicts[TW_BATCH];
     uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
     uint16_t error_estimates[TW_SOURCE_COUNT];
-    uint64_t estimated_ns; /* when that was; CLOCK_MONOTONIC, 0 = never */
-    uint64_t now_ns;       /* when the batch was received; CLOCK_MONOTONIC */
-    uint32_t socket;       /* row */
+    uint64_t estimated_ns;   /* when that was; CLOCK_MONOTONIC, 0 = never */
+    uint64_t least_error_ns; /* of kernel stamps, beside the clock's */
+    uint64_t now_ns;         /* when the batch was received; CLOCK_MONOTONIC */
+    uint32_t socket;         /* row */
     int count;
-    int chunk; /* replies under one T3 */
-    int ptp;   /* T2 and T3 leave in that format */
+    int ptp; /* T2 and T3 leave in that format */
     struct tw_io rx;
-    struct tw_io tx;
+    struct tw_outbox outbox;
 };
 
 /* Whether it opens or not, it is to be closed. */

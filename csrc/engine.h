@@ -37,6 +37,9 @@ void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx);
 size_t tw_socket_write_tos(void *control, int ip_version, uint8_t tos);
 /* The same for where a reply leaves from: the address that the packet of rx was sent to. */
 size_t tw_socket_write_source(void *control, const struct tw_rx *rx);
+/* Writes a UDP_SEGMENT message, for segments of so many octets; returns its length. */
+size_t tw_socket_write_segment(void *control, uint16_t octets);
+uint32_t tw_socket_receive_buffer(int fd); /* octets that the kernel grants to packets */
 /* A transmit stamp from an error-queue datagram: 1 and its (id, Unix ns); 0 for anything else. */
 int tw_socket_read_departure(struct msghdr *message, uint32_t *id, uint64_t *unix_ns);
 /* A socket whose only use is to exist: the kernel stamps from the first packet on while it does.

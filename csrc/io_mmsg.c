@@ -67,9 +67,14 @@ void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_
             tw_socket_write_source(io->controls[i] + message->msg_controllen, rx);
 }
 
-int tw_io_send(struct tw_io *io, int fd, int first, int count)
+int tw_io_send(struct mmsghdr *headers, int fd, int count)
 {
-    const int sent = sendmmsg(fd, io->headers + first, (unsigned)count, MSG_DONTWAIT);
+    const int sent = sendmmsg(fd, headers, (unsigned)count, MSG_DONTWAIT);
 
     return sent < 0 ? -errno : sent;
+}
+
+int tw_io_send_one(const struct msghdr *message, int fd)
+{
+    return sendmsg(fd, message, MSG_DONTWAIT) < 0 ? -errno : 0;
 }

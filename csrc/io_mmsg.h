@@ -20,5 +20,6 @@ int tw_io_receive(struct tw_io *io, int fd);
 /* Packet i goes where the request came from, from where it was sent to, with that TOS. */
 void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_t tos,
                    const struct tw_rx *rx);
-/* How many went out, in order; -errno is about the first alone. */
-int tw_io_send(struct tw_io *io, int fd, int first, int count);
+/* How many of count went out, in order; -errno is about the first alone. */
+int tw_io_send(struct mmsghdr *headers, int fd, int count);
+int tw_io_send_one(const struct msghdr *message, int fd); /* 0 or more, or -errno */

@@ -38,6 +38,7 @@ struct tw_reflector {
     int wake;
     int stamping;
     atomic_int stopping;
+    atomic_uint granted; /* receive buffer of the latest socket */
 
     struct tw_batch batch; /* the loop's alone */
 };
@@ -82,7 +83,7 @@ int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflec
 
     *reflector = NULL;
     if (config->maximum_sessions < 1 || config->maximum_sessions > MOST_SESSIONS ||
-        config->tx_batch < 1 || config->tx_batch > TW_BATCH ||
+        config->tx_batch > TW_BATCH || (config->tx_batch == 0 && config->t3_budget_ns == 0) ||
         config->timestamp > TW_TIMESTAMP_USER || config->timestamp_format > TW_FORMAT_PTP)
         return -EINVAL;
     opened = calloc(1, sizeof *opened);
@@ -295,6 +296,7 @@ static int64_t add_checked(struct tw_reflector *reflector, const struct tw_sessi
         own = duplicate(reflector, &config->local, fd);
         if (own < 0)
             return own;
+        atomic_store(&reflector->granted, tw_socket_receive_buffer(own));
         overflows = tw_socket_overflows(own);
     }
     cipher = tw_cipher_open(config->mode, &config->keys);
@@ -422,6 +424,7 @@ void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stat
     *stats = reflector->stats;
     stats->sessions = reflector->pool.session_count;
     stats->sockets = reflector->pool.socket_count;
+    stats->receive_buffer = atomic_load(&reflector->granted);
     pthread_mutex_unlock(&reflector->lock);
 }
 

@@ -10,10 +10,14 @@
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
 #include <linux/sock_diag.h>
+#include <netinet/udp.h>
 
 /* Since Linux 4.12 and 5.1; older headers lack them. */
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
+#endif
+#ifndef UDP_SEGMENT /* 4.18 */
+#define UDP_SEGMENT 103
 #endif
 #ifndef SO_TIMESTAMPING_OLD
 #define SO_TIMESTAMPING_OLD 37
@@ -124,6 +128,15 @@ int tw_socket_prepare(int fd, int ip_version, uint32_t receive_buffer, uint8_t t
     if (receive_buffer != 0 && set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, (int)receive_buffer) < 0)
         set_option(fd, SOL_SOCKET, SO_RCVBUF, (int)receive_buffer);
     return 0;
+}
+
+uint32_t tw_socket_receive_buffer(int fd)
+{
+    int doubled = 0;
+    socklen_t length = sizeof doubled;
+
+    (void)!getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &doubled, &length); /* unknown: 0 */
+    return doubled > 0 ? (uint32_t)doubled / 2 : 0;
 }
 
 uint32_t tw_socket_overflows(int fd)
@@ -331,6 +344,11 @@ static int is_link_local(const struct tw_rx *rx)
     if (rx->asked_ip_version == 4)
         return rx->asked[0] == 169 && rx->asked[1] == 254;
     return rx->asked[0] == 0xfe && (rx->asked[1] & 0xc0) == 0x80;
+}
+
+size_t tw_socket_write_segment(void *control, uint16_t octets)
+{
+    return write_control(control, IPPROTO_UDP, UDP_SEGMENT, &octets, sizeof octets);
 }
 
 size_t tw_socket_write_source(void *control, const struct tw_rx *rx)

@@ -147,10 +147,11 @@ struct tw_reflector_config {
     uint64_t hash_seed;        /* random, so that no peer can aim at one chain of the hash */
     uint32_t maximum_sessions; /* 1..65536 */
     uint32_t receive_buffer;   /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
-    uint32_t tx_batch;         /* 1..TW_BATCH replies under one T3 and one sendmmsg */
-    uint32_t rate_limit;       /* packets per second and client; 0 = no limit */
-    uint8_t timestamp;         /* enum tw_timestamp */
-    uint8_t timestamp_format;  /* enum tw_format */
+    uint32_t tx_batch; /* 1..TW_BATCH replies under one T3; 0 = as many as t3_budget_ns allows */
+    uint32_t t3_budget_ns;    /* how long before it has left a reply's T3 may be read */
+    uint32_t rate_limit;      /* packets per second and client; 0 = no limit */
+    uint8_t timestamp;        /* enum tw_timestamp */
+    uint8_t timestamp_format; /* enum tw_format */
     uint8_t reserved[6];
 };
 
@@ -182,10 +183,15 @@ struct tw_reflector_stats {
     uint64_t refused_stamps;                   /* kernel stamps that were far from the clock */
     uint64_t truncated_control;                /* MSG_CTRUNC: some control message did not fit */
     uint64_t
-        overflows;  /* never received: lost in full receive buffers; seen with the next packet */
-    uint64_t turns; /* of the loop: while it lives, a nudge makes one more */
+        overflows; /* never received: lost in full receive buffers; seen with the next packet */
+    uint64_t segmented;        /* of reflected: those that left as segments of one send */
+    uint64_t segments_refused; /* sends of segments that the kernel did not take */
+    uint64_t turns;            /* of the loop: while it lives, a nudge makes one more */
     uint32_t sessions;
     uint32_t sockets;
+    uint32_t receive_buffer; /* octets that the kernel granted, less its bookkeeping; of the latest
+                                socket */
+    uint32_t t3_chunk;       /* replies under one T3 now, in eighths */
 };
 
 int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflector **reflector);

@@ -219,7 +219,7 @@ def test_what_makes_no_sense_is_refused(bench: Bench, change: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     "options",
-    [{"maximum_sessions": 0}, {"maximum_sessions": 65537}, {"tx_batch": 0}, {"tx_batch": 65}],
+    [{"maximum_sessions": 0}, {"maximum_sessions": 65537}, {"t3_budget_ns": 0}, {"tx_batch": 65}],
     ids=str,
 )
 def test_open_refuses_what_it_cannot_be(options: dict[str, Any]) -> None:

@@ -126,8 +126,12 @@ class ReflectorConfig(Config):
     rate_limit: int = option(
         0, 0, 10_000_000, "test packets a second reflected for one client address; 0: no limit"
     )
+    t3_budget: int = option(
+        5, 1, 1000, "microseconds that a reply may leave after the T3 that it carries: "
+        "more is faster", restart=True,
+    )  # fmt: skip
     tx_batch: int = option(
-        2, 1, 64, "replies sent by one system call; the error of T3 grows with each", restart=True
+        0, 0, 64, "replies under one T3; 0: as many as t3-budget allows", restart=True
     )
     metrics_address: HostPort | None = option(  # noqa: RUF009
         None, help="address and port to serve Prometheus metrics at, such as 127.0.0.1:9861",

@@ -349,6 +349,7 @@ def _make_reflector(config: ReflectorConfig) -> SessionReflector:
     reflector = SessionReflector(
         maximum_sessions=config.maximum_sessions,
         tx_batch=config.tx_batch,
+        t3_budget_ns=config.t3_budget * 1000,
         hash_seed=secrets.randbits(64),
         rate_limit=config.rate_limit,
         timestamp=config.timestamp,

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 # A 44-octet packet is charged 832 octets of it: 4 MB hold 5,000 of them.
 RECEIVE_BUFFER = 4 << 20
+T3_BUDGET_NS = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,10 @@ class ReflectorStats:
     overflows: int = 0  # never received: lost in full receive buffers; seen with the next packet
     sessions: int = 0
     sockets: int = 0
+    segmented: int = 0  # of reflected: those that left as segments of one send
+    segments_refused: int = 0  # sends of segments that the kernel did not take
+    receive_buffer: int = 0  # octets that the kernel granted, of the latest socket
+    chunk: float = 0  # replies under one T3, now
     turns: int = 0  # of the loop: while it lives, a nudge makes one more
 
 
@@ -125,8 +130,10 @@ class SessionReflector:
     """Answers the packets of all sessions, in a thread of its own while ``async with`` lasts.
 
     Without ``async with`` there is no thread: :meth:`step` is one turn of the loop, and
-    :meth:`close` the end.  ``tx_batch`` replies (1..64) leave under one Timestamp: more is faster,
-    and every position makes it two microseconds older.  ``rate_limit`` is for :meth:`set_rate_limit`.
+    :meth:`close` the end.  Replies leave in
+    chunks under one T3 each, as large as ``t3_budget_ns`` allows (more is faster, and the last of a
+    chunk leaves that much later than it says), or of ``tx_batch`` replies where that is not 0.
+    ``rate_limit`` is for :meth:`set_rate_limit`.
 
     ``timestamp`` is who reads the clock for the Receive Timestamp: ``kernel``, ``user`` (this program), or
     ``auto``: the kernel if it can.  ``timestamp_format`` is that of both Timestamps of a reply: ``ntp``, or
@@ -139,7 +146,8 @@ class SessionReflector:
         *,
         maximum_sessions: int = 1024,  # 1..65536
         receive_buffer: int = RECEIVE_BUFFER,
-        tx_batch: int = 2,
+        tx_batch: int = 0,  # 0..64
+        t3_budget_ns: int = T3_BUDGET_NS,
         rate_limit: int = 0,  # 0..2^32-1
         timestamp: str = "auto",
         timestamp_format: str = "ntp",
@@ -155,6 +163,7 @@ class SessionReflector:
             "maximum_sessions": maximum_sessions,
             "receive_buffer": receive_buffer,
             "tx_batch": tx_batch,
+            "t3_budget_ns": t3_budget_ns,
             "rate_limit": rate_limit,
             "timestamp": _named("timestamp", timestamp, _TIMESTAMPS),
             "timestamp_format": _named("timestamp_format", timestamp_format, _FORMATS),
@@ -363,6 +372,10 @@ class SessionReflector:
             sessions=native.sessions,
             sockets=native.sockets,
             turns=native.turns,
+            segmented=native.segmented,
+            segments_refused=native.segments_refused,
+            receive_buffer=native.receive_buffer,
+            chunk=native.t3_chunk / 8,
         )
 
     def nudge(self) -> None:

@@ -1,0 +1,278 @@
+/* outbox.c: T3 is read once for each send call, right before it; what that costs in error is what
+ * the call takes, so the call is made as large as the budget, and no larger. */
+#include "outbox.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LEAST_RUN       4 /* fewer for one peer are not worth a search */
+#define EIGHTH          8u
+#define GROWTH          1u /* eighths, after a portion that took less than the budget */
+#define SHRINKAGE       2u /* after one that took more: two in three are to take less */
+#define FIRST_SINGLES   (1u * EIGHTH)
+#define FIRST_SEGMENTS  (4u * EIGHTH)
+#define MOST_RUN_OCTETS 65507u
+
+int tw_outbox_open(struct tw_outbox *outbox, uint32_t tx_batch, uint32_t budget_ns, int ptp)
+{
+    const uint32_t fixed = tx_batch * EIGHTH;
+
+    outbox->ptp = (uint8_t)(ptp != 0);
+    outbox->budget_ns = tx_batch == 0 ? budget_ns : 0;
+    outbox->single = (struct tw_portion){
+        .eighths = fixed != 0 ? fixed : FIRST_SINGLES, .least = EIGHTH, .most = TW_BATCH * EIGHTH};
+    outbox->run = (struct tw_portion){
+        .eighths = FIRST_SEGMENTS, .least = 2 * EIGHTH, .most = TW_RUN_MAX * EIGHTH};
+    return tw_io_open(&outbox->io);
+}
+
+void tw_outbox_close(struct tw_outbox *outbox)
+{
+    tw_io_close(&outbox->io);
+}
+
+/* ---- who leaves with whom */
+
+static int same_peer(const struct tw_outbox *outbox, int a, int b)
+{
+    const struct tw_reply *one = &outbox->replies[a];
+
+    return one->session == outbox->replies[b].session &&
+           (!one->light || memcmp(&outbox->io.names[a], &outbox->io.names[b],
+                                  outbox->io.headers[a].msg_hdr.msg_namelen) == 0);
+}
+
+/* Of one peer: whether they may be segments of one send. */
+static int same_run(const struct tw_outbox *outbox, int a, int b)
+{
+    const struct msghdr *one = &outbox->io.headers[a].msg_hdr;
+    const struct msghdr *other = &outbox->io.headers[b].msg_hdr;
+
+    return outbox->io.vectors[a].iov_len == outbox->io.vectors[b].iov_len &&
+           one->msg_controllen == other->msg_controllen &&
+           memcmp(one->msg_control, other->msg_control, one->msg_controllen) == 0;
+}
+
+/* The latest group of the peer of reply i; -1: there is none. */
+static int latest_group(const struct tw_outbox *outbox, const uint8_t *heads, int groups, int i)
+{
+    if (i > 0 && same_peer(outbox, i - 1, i)) /* as most often */
+        return outbox->replies[i - 1].group;
+    for (int group = groups - 1; group >= 0; group--) {
+        if (same_peer(outbox, heads[group], i))
+            return group;
+    }
+    return -1;
+}
+
+/* Orders the replies by peer, in groups that may leave together; those of one peer stay in the
+ * order in which they came. */
+static void order_by_peer(struct tw_outbox *outbox, int count)
+{
+    uint8_t heads[TW_BATCH]; /* first reply of group g */
+    uint8_t last[TW_BATCH];
+    uint8_t next[TW_BATCH]; /* of reply i in its group; itself = it is the last */
+    int groups = 0;
+    int at = 0;
+
+    for (int i = 0; i < count; i++) {
+        int group = latest_group(outbox, heads, groups, i);
+
+        if (group < 0 || !same_run(outbox, heads[group], i)) {
+            group = groups++;
+            heads[group] = (uint8_t)i;
+        } else {
+            next[last[group]] = (uint8_t)i;
+        }
+        last[group] = next[i] = (uint8_t)i;
+        outbox->replies[i].group = (uint8_t)group;
+    }
+    for (int group = 0; group < groups; group++) {
+        int i = heads[group];
+
+        for (outbox->order[at++] = (uint8_t)i; next[i] != i; outbox->order[at++] = (uint8_t)i)
+            i = next[i];
+    }
+}
+
+static void order_as_built(struct tw_outbox *outbox, int count)
+{
+    for (int i = 0; i < count; i++) {
+        outbox->order[i] = (uint8_t)i;
+        outbox->replies[i].group = (uint8_t)i;
+    }
+}
+
+/* How many from at on are of one peer, so that they may leave as segments; 0 = too few, or not so.
+ */
+static int run_at(const struct tw_outbox *outbox, int at, int count)
+{
+    const struct tw_reply *first = &outbox->replies[outbox->order[at]];
+    int end = at;
+
+    if (outbox->budget_ns == 0 || first->plain)
+        return 0;
+    while (end < count && outbox->replies[outbox->order[end]].group == first->group)
+        end++;
+    return end - at >= LEAST_RUN ? end - at : 0;
+}
+
+/* ---- how many at once */
+
+static int portion_of(const struct tw_portion *portion)
+{
+    return (int)(portion->eighths / EIGHTH);
+}
+
+/* A portion of full size has taken so long.  What took very long was interrupted, which says no
+ * more than that it took too long. */
+static void learn(struct tw_portion *portion, int size, uint64_t took_ns, uint64_t budget_ns)
+{
+    if (budget_ns == 0 || size != portion_of(portion))
+        return;
+    if (took_ns < budget_ns && portion->eighths + GROWTH <= portion->most)
+        portion->eighths += GROWTH;
+    else if (took_ns > budget_ns && portion->eighths >= portion->least + SHRINKAGE)
+        portion->eighths -= SHRINKAGE;
+}
+
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- sending */
+
+/* T3, and what must follow it: encrypted mode encrypts it (RFC 5357 section 4.2.1).  What is sealed
+ * already, because an earlier call did not take it, keeps its T3. */
+static void stamp(struct tw_outbox *outbox, int i, uint64_t timestamp)
+{
+    struct tw_reply *reply = &outbox->replies[i];
+    uint8_t *octets = outbox->io.vectors[i].iov_base;
+
+    if (reply->cipher == NULL) {
+        tw_reflect_stamp(octets, timestamp);
+        return;
+    }
+    if (reply->sealed)
+        return;
+    tw_reflect_secured_stamp(octets, timestamp);
+    if (tw_cipher_mode(reply->cipher) == TW_MODE_ENCRYPTED) {
+        tw_cipher_seal_reply(reply->cipher, octets);
+        reply->sealed = 1;
+    }
+}
+
+static void stamp_all(struct tw_outbox *outbox, int at, int count, uint64_t unix_ns)
+{
+    const uint64_t timestamp = outbox->ptp ? tw_clock_ptp(unix_ns) : tw_clock_ntp(unix_ns);
+
+    for (int i = at; i < at + count; i++)
+        stamp(outbox, outbox->order[i], timestamp);
+}
+
+static uint8_t drop_for(int error)
+{
+    return error == -EAGAIN || error == -ENOBUFS ? TW_DROP_SEND_BUFFER : TW_DROP_SEND_REFUSED;
+}
+
+/* A call of sendmmsg; how many replies are done with. */
+static int send_singles(struct tw_outbox *outbox, int fd, int at, int count)
+{
+    int sent;
+
+    for (int i = 0; i < count; i++)
+        outbox->chunk[i].msg_hdr = outbox->io.headers[outbox->order[at + i]].msg_hdr;
+    do
+        sent = tw_io_send(outbox->chunk, fd, count);
+    while (sent == -EINTR);
+    if (sent > 0)
+        return sent;
+    outbox->replies[outbox->order[at]].drop = drop_for(sent); /* the rest goes on */
+    return 1;
+}
+
+/* Whether an error says that these packets cannot be segments: the device does not checksum, they
+ * are larger than the path takes, the kernel is older. */
+static int is_no_segment(int error)
+{
+    return error == -EINVAL || error == -EIO || error == -EMSGSIZE || error == -EOPNOTSUPP ||
+           error == -ENOPROTOOPT;
+}
+
+/* One send of as many segments; how many replies are done with, 0 when they are to be sent singly.
+ */
+static int send_run(struct tw_outbox *outbox, int fd, int at, int count)
+{
+    const int first = outbox->order[at];
+    struct msghdr message = outbox->io.headers[first].msg_hdr;
+    int sent;
+
+    for (int i = 0; i < count; i++)
+        outbox->segments[i] = outbox->io.vectors[outbox->order[at + i]];
+    message.msg_iov = outbox->segments;
+    message.msg_iovlen = (size_t)count;
+    memcpy(outbox->control, message.msg_control, message.msg_controllen);
+    message.msg_control = outbox->control;
+    message.msg_controllen += tw_socket_write_segment(outbox->control + message.msg_controllen,
+                                                      (uint16_t)outbox->io.vectors[first].iov_len);
+    do
+        sent = tw_io_send_one(&message, fd);
+    while (sent == -EINTR);
+    if (sent >= 0) {
+        outbox->segmented += (uint32_t)count;
+        return count;
+    }
+    if (is_no_segment(sent)) {
+        outbox->segments_refused++;
+        for (int i = 0; i < count; i++)
+            outbox->replies[outbox->order[at + i]].plain = 1;
+        return 0;
+    }
+    for (int i = 0; i < count; i++) /* no room for one is no room for the others */
+        outbox->replies[outbox->order[at + i]].drop = drop_for(sent);
+    return count;
+}
+
+/* How many replies from at on leave by the next call, and whether as segments. */
+static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as_run)
+{
+    const int run = run_at(outbox, at, count);
+    int end = at;
+
+    *as_run = run > 0;
+    if (run > 0) {
+        const size_t length = outbox->io.vectors[outbox->order[at]].iov_len;
+
+        return smaller(smaller(run, portion_of(&outbox->run)), (int)(MOST_RUN_OCTETS / length));
+    }
+    while (end < count && end - at < portion_of(&outbox->single) && run_at(outbox, end, count) == 0)
+        end++;
+    return end - at;
+}
+
+void tw_outbox_send(struct tw_outbox *outbox, int fd, int count)
+{
+    uint64_t now_ns;
+    int at = 0;
+
+    if (outbox->budget_ns != 0 && count >= LEAST_RUN)
+        order_by_peer(outbox, count);
+    else
+        order_as_built(outbox, count);
+    now_ns = tw_clock_unix_ns();
+    while (at < count) {
+        int as_run;
+        const int size = next_chunk(outbox, at, count, &as_run);
+        const uint64_t began_ns = now_ns;
+        int done;
+
+        stamp_all(outbox, at, size, began_ns);
+        done = as_run ? send_run(outbox, fd, at, size) : send_singles(outbox, fd, at, size);
+        at += done;
+        now_ns = tw_clock_unix_ns();
+        if (done == size)
+            learn(as_run ? &outbox->run : &outbox->single, size, now_ns - began_ns,
+                  outbox->budget_ns);
+    }
+}
