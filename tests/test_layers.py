@@ -62,8 +62,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "control_socket": ("readers", "snapshot"),
     "responder": (
-        *("config", "control_socket", "endpoint", "errors", "exporter", "listeners", "options"),
+        *("config", "control_socket", "endpoint", "errors", "exporter", "listeners", "logs"),
         *(
+            "options",
             "server",
             "session_reflector",
             "snapshot",
