@@ -184,7 +184,7 @@ def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
             with pytest.raises(ConfigError):
                 ReflectorConfig(**values)
         checked += 1
-    assert checked == 17
+    assert checked == 16
 
 
 def test_each_row_has_help_and_an_option_of_its_name() -> None:

@@ -62,9 +62,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "control_socket": ("readers", "snapshot"),
     "responder": (
-        *("config", "control_socket", "endpoint", "errors", "exporter", "listeners", "options"),
+        *(
+            "config",
+            "control_socket",
+            "endpoint",
+            "errors",
+            "exporter",
+            "listeners",
+            "logs",
+            "options",
+        ),
         "privileges",
         *(
+            "options",
             "server",
             "session_reflector",
             "snapshot",

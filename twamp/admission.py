@@ -94,15 +94,20 @@ class Admission(Generic[ConnectionT]):
 
     def begin(self, connection: ConnectionT, address: IPAddress) -> ConnectionT | None:
         """A handshake begins; returns the one that has to give way to it, if any."""
-        crowded = None
-        if self._handshakes >= self._most_handshakes:
-            most = max(self._handshaking.values(), key=len)
-            crowded = next(iter(most))
-            self.end(crowded)
+        crowded = self.give_way() if self._handshakes >= self._most_handshakes else None
         client = client_of(address)
         self._clients[connection] = client
         self._handshaking.setdefault(client, {})[connection] = None
         self._handshakes += 1
+        return crowded
+
+    def give_way(self) -> ConnectionT | None:
+        """Ends and returns the oldest handshake of the client with the most of them; None: there is none."""
+        if not self._handshaking:
+            return None
+        most = max(self._handshaking.values(), key=len)
+        crowded = next(iter(most))
+        self.end(crowded)
         return crowded
 
     def establish(self, connection: ConnectionT, address: IPAddress) -> str | None:

@@ -66,12 +66,15 @@ def _remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise OSError(errno.EEXIST, "this is no socket, and stays", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
-        else:
-            raise OSError(errno.EADDRINUSE, "another responder answers there", path)
+            return
+        except BlockingIOError:  # its backlog is full: it is there, but busy
+            pass
+        raise OSError(errno.EADDRINUSE, "another responder answers there", path)
 
 
 class ControlSocket:

@@ -12,6 +12,7 @@ import select
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from twamp.errors import ConfigError
@@ -23,6 +24,10 @@ TREES = ("twamp", "asyncio")
 PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 DEBUG_PRIORITY = 7
 JSON_KEYS = ("time", "level", "logger", "message", "exception")
+LINES_AT_ONCE = 100  # of one kind that a Limiter lets through after a quiet time
+LINES_A_SECOND = 5  # and from then on
+
+logger = logging.getLogger(__name__)
 
 
 def configure(format: str, verbose: bool, stream: TextIO | None = None) -> None:
@@ -118,6 +123,71 @@ class LineHandler(logging.Handler):
             octets = octets[os.write(self._descriptor, octets[: select.PIPE_BUF]) :]
             self._broken = bool(octets)
         return not octets
+
+
+# ---- how much of it ------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Kind:
+    """The lines of one kind: how many may come at ``moment``, and which were left out since the report."""
+
+    moment: float
+    room: float = LINES_AT_ONCE
+    left_out: int = 0
+    last: logging.LogRecord | None = None
+
+
+class Limiter(logging.Filter):
+    """Keeps loggers that say what clients do from making a flood of lines out of a flood of clients.
+
+    Of each kind of line, that is, of each message before its values are filled in, ``LINES_AT_ONCE`` go
+    through, and ``LINES_A_SECOND`` from then on; :meth:`report`, to be called every second or so, says how
+    many others there were.  Lines for debugging all go through: who asks for them wants them.
+
+    For loggers of one thread.
+    """
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self._loggers = [logging.getLogger(name) for name in names]
+        self._kinds: dict[str, _Kind] = {}
+        for limited in self._loggers:
+            limited.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno <= logging.DEBUG:
+            return True
+        now = record.created
+        kind = self._kinds.setdefault(str(record.msg), _Kind(now))
+        passed = max(0.0, now - kind.moment)  # the system clock may step back
+        kind.room = min(LINES_AT_ONCE, kind.room + passed * LINES_A_SECOND)
+        kind.moment = now
+        if kind.room < 1:
+            kind.left_out += 1
+            kind.last = record
+            return False
+        kind.room -= 1
+        return True
+
+    def report(self) -> None:
+        """Says what has been left out since the last report, if anything."""
+        for kind in self._kinds.values():
+            if kind.last is not None:
+                logger.log(
+                    kind.last.levelno,
+                    "%d lines left out, the last: %s",
+                    kind.left_out,
+                    message_of(kind.last),
+                    extra={"fields": {"event": "lines_left_out", "count": kind.left_out}},
+                )
+                kind.left_out, kind.last = 0, None
+
+    def close(self) -> None:
+        """A last report; all lines go through again."""
+        for limited in self._loggers:
+            limited.removeFilter(self)
+        self.report()
 
 
 # ---- what it looks like --------------------------------------------------------------------------

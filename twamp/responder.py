@@ -23,6 +23,7 @@ from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError
 from twamp.exporter import Exporter
 from twamp.listeners import explain, open_light_sockets, open_listeners
+from twamp.logs import Limiter
 from twamp.options import Given, key_of, rows
 from twamp.privileges import identity
 from twamp.server import Server
@@ -37,6 +38,12 @@ from twamp.watch import ClockWatch, Heartbeat, InterfaceWatch
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds between looks at clock, interface and loop
+CLIENT_LOGS = (
+    "twamp.server",
+    "twamp.connection",
+    "twamp.sessions",
+    "twamp.exporter",
+)  # clients make them speak
 SCRAPE_WITHIN = 5.0  # seconds for the event loop to answer a scrape
 
 
@@ -124,6 +131,8 @@ class Responder:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         config = self._settings.config
+        self._limiter = Limiter(*CLIENT_LOGS)
+        self._life.callback(self._limiter.close)
         try:
             self.reflector = await self._life.enter_async_context(_make_reflector(config))
             light = [self._add_light(sock) for sock in self._light]
@@ -321,6 +330,7 @@ class Responder:
                 logger.error("the reflecting loop does not turn")
             self.reflector.nudge()
             self._notifier.status(self._status_line())
+            self._limiter.report()
             await asyncio.sleep(pause)
 
     def _look_at_clock(self, clock: ClockWatch) -> None:

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 ACCEPT_PAUSE = 0.1  # seconds without accepting when descriptors have run out
 DRAIN_LOOK = 0.05  # seconds between looks at what is left
 MOST_HANDSHAKES = 8192
+# Descriptors that handshakes leave: for who wants to see what is going on, and clients on their way out.
+SPARE_DESCRIPTORS = 16
 
 
 def offered_modes(names: Sequence[str], users: Users) -> Modes:
@@ -99,6 +101,8 @@ class Server:
         )
         self.accepted = 0  # TCP connections since the start, whatever came of them
         self.ended = 0
+        # The kernel gives the lowest number that is free, so a number tells how many are left.
+        self._high_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
         self._listeners = list(listeners or ())
         self._accepting: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -202,16 +206,20 @@ class Server:
 
     async def _accept_connections(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        failing = False
         while True:
             try:
                 sock, _ = await loop.sock_accept(listener)
             except OSError as error:
                 # EMFILE, ENFILE, ENOBUFS: the backlog keeps the client; ECONNABORTED: it has gone.
                 self.events["accept_failed"] += 1
-                logger.warning("cannot accept a connection: %s", error)
+                if not failing:  # once: there will be ten a second until it is over
+                    logger.warning("cannot accept connections: %s", explain_failure(error))
+                failing = True
                 if error.errno != errno.ECONNABORTED:
                     await asyncio.sleep(ACCEPT_PAUSE)
                 continue
+            failing = False
             self.accepted += 1
             self._admit(sock)
 
@@ -258,6 +266,7 @@ class Server:
             sock.send(bytes(greeting))  # a new socket has room for 64 octets
 
     async def _serve(self, sock: socket.socket, local: Endpoint, remote: Endpoint) -> None:
+        no_room = sock.fileno() >= self._high_descriptor
         try:
             if not self.config.dscp_value:
                 follow_syn_dscp(sock)
@@ -267,16 +276,33 @@ class Server:
             sock.close()
             return
         connection = Connection(self.service, reader, writer, local, remote)
-        crowded = self.service.admission.begin(connection, remote.address)
-        if crowded is not None:
-            self._reject("handshakes", crowded.remote)
-            crowded.end("others wait for their handshake")
+        admission = self.service.admission
+        if no_room:  # two go for one that comes, and so they become fewer
+            self._drop(admission.give_way())
+            self._drop(admission.give_way())
+        self._drop(admission.begin(connection, remote.address))
         self._connections[connection] = None
         try:
             await connection.serve()
         finally:
             self.ended += 1
             del self._connections[connection]
+
+    def _drop(self, crowded: Connection | None) -> None:
+        if crowded is not None:
+            self._reject("handshakes", crowded.remote)
+            crowded.end("others wait for their handshake")
+
+
+def explain_failure(error: OSError) -> str:
+    """What an operator can do when accept() fails."""
+    text = error.strerror or str(error)
+    if error.errno == errno.EMFILE:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return (
+            f"{text}: all {descriptors} descriptors are in use; raise LimitNOFILE= or `ulimit -n`"
+        )
+    return text
 
 
 def reset(sock: socket.socket) -> None:
