@@ -531,10 +531,26 @@ int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms)
     return packets;
 }
 
+/* Whoever has just had packets may expect more: a loop that does not sleep need not be woken. */
+static int patience_ms(const struct tw_reflector *reflector, int packets, uint64_t *awake_until_ns)
+{
+    uint64_t now_ns;
+
+    if (reflector->config.spin_us == 0)
+        return -1;
+    now_ns = tw_clock_monotonic_ns();
+    if (packets > 0)
+        *awake_until_ns = now_ns + reflector->config.spin_us * 1000ull;
+    return now_ns < *awake_until_ns ? 0 : -1;
+}
+
 int tw_reflector_run(struct tw_reflector *reflector)
 {
+    uint64_t awake_until_ns = 0;
+    int packets = 0;
+
     while (!atomic_load(&reflector->stopping)) {
-        const int packets = tw_reflector_step(reflector, -1);
+        packets = tw_reflector_step(reflector, patience_ms(reflector, packets, &awake_until_ns));
         if (packets < 0)
             return packets;
     }

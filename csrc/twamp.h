@@ -150,9 +150,10 @@ struct tw_reflector_config {
     uint32_t tx_batch; /* 1..TW_BATCH replies under one T3; 0 = as many as t3_budget_ns allows */
     uint32_t t3_budget_ns;    /* how long before it has left a reply's T3 may be read */
     uint32_t rate_limit;      /* packets per second and client; 0 = no limit */
+    uint32_t spin_us;         /* how long the loop looks for packets before it sleeps */
     uint8_t timestamp;        /* enum tw_timestamp */
     uint8_t timestamp_format; /* enum tw_format */
-    uint8_t reserved[6];
+    uint8_t reserved[2];
 };
 
 struct tw_session_config {

@@ -126,6 +126,30 @@ def _log_failure(over: "asyncio.Future[int]") -> None:
         logger.error("the reflector stopped: %s", os.strerror(-over.result()))
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a thread runs and how urgently."""
+
+    cpu: int | None
+    realtime: int
+
+    def take(self) -> OSError | None:
+        """For the calling thread; what the system has against it."""
+        try:
+            if self.cpu is not None:
+                os.sched_setaffinity(0, {self.cpu})
+        except OSError as error:
+            remedy = f"this process may use {sorted(os.sched_getaffinity(0))}"
+            return OSError(error.errno, f"cpu: {self.cpu}: {error.strerror}; {remedy}")
+        try:
+            if self.realtime:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self.realtime))
+        except OSError as error:
+            remedy = "it takes CAP_SYS_NICE or a higher RLIMIT_RTPRIO (LimitRTPRIO= of a unit)"
+            return OSError(error.errno, f"realtime: {self.realtime}: {error.strerror}; {remedy}")
+        return None
+
+
 class SessionReflector:
     """Answers the packets of all sessions, in a thread of its own while ``async with`` lasts.
 
@@ -139,6 +163,11 @@ class SessionReflector:
     ``auto``: the kernel if it can.  ``timestamp_format`` is that of both Timestamps of a reply: ``ntp``, or
     ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.  ValueError for another name.  OSError when the
     system has no room, or the kernel cannot stamp though it must.
+
+    ``spin_us`` is how long the loop looks for further packets before it sleeps: lower delay in the
+    reflector for a processor that is never idle.  ``cpu`` is the one that the thread runs on, and
+    ``realtime`` its SCHED_FIFO priority (0: none); ``async with`` raises OSError, with the remedy, where
+    that may not be.
     """
 
     def __init__(
@@ -151,6 +180,9 @@ class SessionReflector:
         rate_limit: int = 0,  # 0..2^32-1
         timestamp: str = "auto",
         timestamp_format: str = "ntp",
+        spin_us: int = 0,
+        cpu: int | None = None,
+        realtime: int = 0,  # 0..99
         hash_seed: int | None = None,
     ) -> None:
         self._lock = threading.Lock()  # over the handle: nobody uses it after it is closed
@@ -167,7 +199,9 @@ class SessionReflector:
             "rate_limit": rate_limit,
             "timestamp": _named("timestamp", timestamp, _TIMESTAMPS),
             "timestamp_format": _named("timestamp_format", timestamp_format, _FORMATS),
+            "spin_us": spin_us,
         }
+        self._place = _Place(cpu, realtime)
         handle = ffi.new("struct tw_reflector **")
         check(lib.tw_reflector_open(ffi.new("struct tw_reflector_config *", config), handle))
         self._handle = handle[0]
@@ -176,18 +210,25 @@ class SessionReflector:
         if self._handle is None or self._thread is not None:
             raise RuntimeError("a SessionReflector runs once")
         loop = asyncio.get_running_loop()
+        began: asyncio.Future[OSError | None] = loop.create_future()
         over: asyncio.Future[int] = loop.create_future()
         over.add_done_callback(_log_failure)
-        handle = self._handle
+        handle, place = self._handle, self._place
 
         def lend() -> None:  # does not know self: who forgets it can still be told
-            result = lib.tw_reflector_run(handle)
+            refused = place.take()
+            loop.call_soon_threadsafe(began.set_result, refused)
+            result = lib.tw_reflector_run(handle) if refused is None else 0
             with contextlib.suppress(RuntimeError):  # the event loop is closed: forgotten
                 loop.call_soon_threadsafe(over.set_result, result)
 
         self._over = over
         self._thread = threading.Thread(target=lend, name="twamp-reflector", daemon=True)
         self._thread.start()
+        refused = await began
+        if refused is not None:
+            await self.aclose()
+            raise refused
         return self
 
     async def __aexit__(self, *_: object) -> None:
