@@ -33,6 +33,8 @@ from twamp.protocol.control_messages import (
 LOOPBACK = ("--listen-address", "127.0.0.1")
 SILENT, TRICKLING = 3000, 100
 MOST_MEMORY = 20  # kB for a connection that has said nothing yet
+# AddressSanitizer pads what is allocated and keeps what is freed: that memory is not twampd's.
+PADDED = "libasan" in os.environ.get("LD_PRELOAD", "")
 FEW_DESCRIPTORS = 64
 FLOOD = 1000
 
@@ -185,7 +187,7 @@ def test_thousands_that_say_nothing_cost_little_and_keep_nobody_waiting(tmp_path
                 port = await start_session(client, probe)
                 assert await handshaking(twampd) == crowd  # they were there all the while
                 grown = resident(twampd) - before
-                assert grown < MOST_MEMORY * crowd, f"{grown / crowd:.1f} kB a connection"
+                assert PADDED or grown < MOST_MEMORY * crowd, f"{grown / crowd:.1f} kB a connection"
 
                 async def all_are_gone() -> bool:
                     return await handshaking(twampd) == 0
