@@ -200,18 +200,32 @@ static int is_no_segment(int error)
            error == -ENOPROTOOPT;
 }
 
-/* One send of as many segments; how many replies are done with, 0 when they are to be sent singly.
- */
-static int send_run(struct tw_outbox *outbox, int fd, int at, int count)
+/* Those of that session that are still to leave. */
+static void refuse_segments(struct tw_outbox *outbox, int at, int count)
+{
+    const uint32_t session = outbox->replies[outbox->order[at]].session;
+
+    outbox->segments_refused++;
+    for (int i = at; i < count; i++) {
+        struct tw_reply *reply = &outbox->replies[outbox->order[i]];
+
+        if (reply->session == session)
+            reply->plain = 1;
+    }
+}
+
+/* One send of size segments, of count replies in all; how many are done with, 0 when they are to be
+ * sent singly. */
+static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int count)
 {
     const int first = outbox->order[at];
     struct msghdr message = outbox->io.headers[first].msg_hdr;
     int sent;
 
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < size; i++)
         outbox->segments[i] = outbox->io.vectors[outbox->order[at + i]];
     message.msg_iov = outbox->segments;
-    message.msg_iovlen = (size_t)count;
+    message.msg_iovlen = (size_t)size;
     memcpy(outbox->control, message.msg_control, message.msg_controllen);
     message.msg_control = outbox->control;
     message.msg_controllen += tw_socket_write_segment(outbox->control + message.msg_controllen,
@@ -220,18 +234,16 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int count)
         sent = tw_io_send_one(&message, fd);
     while (sent == -EINTR);
     if (sent >= 0) {
-        outbox->segmented += (uint32_t)count;
-        return count;
+        outbox->segmented += (uint32_t)size;
+        return size;
     }
     if (is_no_segment(sent)) {
-        outbox->segments_refused++;
-        for (int i = 0; i < count; i++)
-            outbox->replies[outbox->order[at + i]].plain = 1;
+        refuse_segments(outbox, at, count);
         return 0;
     }
-    for (int i = 0; i < count; i++) /* no room for one is no room for the others */
+    for (int i = 0; i < size; i++) /* no room for one is no room for the others */
         outbox->replies[outbox->order[at + i]].drop = drop_for(sent);
-    return count;
+    return size;
 }
 
 /* How many replies from at on leave by the next call, and whether as segments. */
@@ -268,7 +280,7 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, int count)
         int done;
 
         stamp_all(outbox, at, size, began_ns);
-        done = as_run ? send_run(outbox, fd, at, size) : send_singles(outbox, fd, at, size);
+        done = as_run ? send_run(outbox, fd, at, size, count) : send_singles(outbox, fd, at, size);
         at += done;
         now_ns = tw_clock_unix_ns();
         if (done == size)

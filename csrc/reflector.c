@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define NONE          TW_POOL_NONE
@@ -549,6 +550,7 @@ int tw_reflector_run(struct tw_reflector *reflector)
     uint64_t awake_until_ns = 0;
     int packets = 0;
 
+    prctl(PR_SET_NAME, "twamp-reflector"); /* for top -H and perf */
     while (!atomic_load(&reflector->stopping)) {
         packets = tw_reflector_step(reflector, patience_ms(reflector, packets, &awake_until_ns));
         if (packets < 0)

@@ -53,6 +53,10 @@ def test_defaults_are_the_published_ones() -> None:
         "rate_limit": 0,
         "t3_budget": 5,
         "tx_batch": 0,
+        "workers": 1,
+        "cpu": (),
+        "realtime": 0,
+        "spin_us": 0,
         "metrics_address": None,
         "control_socket": "/run/twamp/reflector.sock",
         "run_as_user": None,
@@ -184,7 +188,7 @@ def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
             with pytest.raises(ConfigError):
                 ReflectorConfig(**values)
         checked += 1
-    assert checked == 16
+    assert checked == 21
 
 
 def test_each_row_has_help_and_an_option_of_its_name() -> None:

@@ -45,26 +45,27 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "admission": ("config", "endpoint"),
     "authenticator": ("protocol.", "users"),
     "listeners": ("config",),
-    "sessions": ("endpoint", "errors", "protocol.", "session_reflector"),
+    "workers": ("endpoint", "session_reflector"),
+    "sessions": ("endpoint", "errors", "protocol.", "session_reflector", "workers"),
     "connection": (
         *("admission", "authenticator", "config", "endpoint", "errors", "protocol."),
         "sessions",
     ),
     "server": (
         *("admission", "authenticator", "config", "connection", "endpoint", "errors"),
-        *("listeners", "protocol.", "readers", "session_reflector", "sessions", "users"),
+        *("listeners", "protocol.", "readers", "sessions", "users", "workers"),
     ),
     "watch": (),
     "version": (),
     "snapshot": (
         *("admission", "config", "connection", "endpoint", "options", "protocol."),
-        *("server", "session_reflector", "sessions", "state"),
+        *("server", "session_reflector", "sessions", "state", "workers"),
     ),
     "control_socket": ("readers", "snapshot"),
     "responder": (
         *("config", "control_socket", "endpoint", "errors", "exporter", "listeners", "logs"),
         *("options", "privileges", "server", "session_reflector", "snapshot", "state", "systemd"),
-        *("users", "version", "watch"),
+        *("users", "version", "watch", "workers"),
     ),
     "control_client": ("endpoint", "errors", "protocol."),
     # The programs, and the package's public face, see everything.

@@ -20,6 +20,7 @@ from twamp.readers import (
     dscp,
     file_path,
     flag,
+    integer,
     interface_name,
     intervals,
     metrics_endpoint,
@@ -133,6 +134,20 @@ class ReflectorConfig(Config):
     tx_batch: int = option(
         0, 0, 64, "replies under one T3; 0: as many as t3-budget allows", restart=True
     )
+    workers: int = option(
+        1, 1, 64, "threads that reflect, each with test ports of its own", restart=True
+    )
+    cpu: tuple[int, ...] = option(
+        (), 0, 4095, help="processor for a worker, repeatable: one each, or one for all; without, any",
+        read=integer, multiple=True, restart=True,
+    )  # fmt: skip
+    realtime: int = option(
+        0, 0, 99, "real-time priority (SCHED_FIFO) of the workers; 0: none", restart=True
+    )
+    spin_us: int = option(
+        0, 0, 1_000_000, "microseconds that a worker looks for further packets before it sleeps: "
+        "less delay, more load", restart=True,
+    )  # fmt: skip
     metrics_address: HostPort | None = option(  # noqa: RUF009
         None, help="address and port to serve Prometheus metrics at, such as 127.0.0.1:9861",
         read=metrics_endpoint, restart=True,
@@ -163,6 +178,7 @@ class ReflectorConfig(Config):
         self._check_modes()
         self._check_connections()
         self._check_sessions()
+        self._check_workers()
 
     def _check_modes(self) -> None:
         negative = [name for name in self.mode if name.startswith("no-")]
@@ -203,6 +219,19 @@ class ReflectorConfig(Config):
             raise ConfigError(
                 f"maximum-sessions: {self.maximum_sessions} is less than maximum-connections, "
                 f"{connections}, times maximum-sessions-per-connection, {each}; {remedy}"
+            )
+
+    def _check_workers(self) -> None:
+        low, high = self.test_ports
+        if self.workers > high - low + 1:
+            raise ConfigError(
+                f"workers: {self.workers} is more than test-ports {low}-{high} has ports, of which each "
+                "needs one; give more ports, or fewer workers"
+            )
+        if len(self.cpu) > 1 and len(self.cpu) != self.workers:
+            raise ConfigError(
+                f"cpu: {len(self.cpu)} processors for {self.workers} workers; give one for each "
+                "worker, or one for all"
             )
 
 

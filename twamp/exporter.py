@@ -189,6 +189,26 @@ METRICS: tuple[MetricRow, ...] = (
         "Receive timestamps that were not plausible, and not used.",
         lambda counters: counters["packets"]["refused_stamps"],
     ),
+    _counter(
+        "reflector_packets_segmented",
+        "Test packets answered by segments of one send; each is among the reflected.",
+        lambda counters: counters["packets"]["segmented"],
+    ),
+    _counter(
+        "reflector_segments_refused",
+        "Sends of segments that the kernel refused; the replies left one by one.",
+        lambda counters: counters["packets"]["segments_refused"],
+    ),
+    _gauge(
+        "reflector_receive_buffer_bytes",
+        "Receive buffer that the kernel granted to the latest socket.",
+        lambda state: state["counters"]["packets"]["receive_buffer"],
+    ),
+    _gauge(
+        "reflector_t3_chunk_packets",
+        "Replies that leave under one T3, now.",
+        lambda state: state["counters"]["packets"]["t3_chunk"],
+    ),
     _gauge(
         "reflector_sockets",
         "UDP sockets of test sessions.",

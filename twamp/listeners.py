@@ -79,11 +79,14 @@ def follow_syn_dscp(sock: socket.socket) -> None:
         set_dscp(sock, (header[0] & 0xF) << 2 | header[1] >> 6)
 
 
-def open_light_sockets(config: ReflectorConfig) -> list[socket.socket]:
-    """The UDP sockets of ``light``, one per address; raises :class:`OSError`, and leaves nothing open."""
+def open_light_sockets(config: ReflectorConfig) -> list[list[socket.socket]]:
+    """The UDP sockets of ``light``: for each address one a worker.
+
+    Raises :class:`OSError`, and leaves nothing open.
+    """
     with contextlib.ExitStack() as opened:
         sockets = [
-            opened.enter_context(_bind_light(config, address))
+            [opened.enter_context(_bind_light(config, address)) for _ in range(config.workers)]
             for address in config.listen_address or ("0.0.0.0", "::")
         ]
         opened.pop_all()
@@ -97,6 +100,8 @@ def _bind_light(config: ReflectorConfig, address: str) -> socket.socket:
         bind_to_device(sock, config.device)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if config.workers > 1:  # the kernel deals the peers to them
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(_sockaddr(address, config.light_port, family))
     except BaseException:
         sock.close()

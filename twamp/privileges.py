@@ -12,11 +12,13 @@ from twamp.native import check, enum_names, lib
 
 CAPABILITIES = enum_names("tw_capability", "TW_CAPABILITY_")  # name -> number
 
+KEPT = ("net_admin", "net_bind_service")  # for receive buffers and stamps, and for ports below 1024
+
 
 def drop_privileges(
     user: str | None,
     group: str | None,
-    keep: Sequence[str] = ("net_admin", "net_bind_service"),
+    keep: Sequence[str] = KEPT,
 ) -> None:
     """Becomes ``user`` and ``group`` for good, with just the capabilities ``keep`` of those at hand.
 

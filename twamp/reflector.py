@@ -17,7 +17,7 @@ from twamp.config import ReflectorConfig
 from twamp.config_file import FromFiles, read_config_files
 from twamp.errors import ConfigError
 from twamp.options import Given, add_arguments, given_fields, key_of, rows, settle, toml_text
-from twamp.privileges import drop_privileges
+from twamp.privileges import KEPT, drop_privileges
 from twamp.responder import Responder, Settings
 from twamp.server import offered_modes
 from twamp.users import Users, read_key_file
@@ -137,7 +137,9 @@ def run(options: argparse.Namespace) -> int:
         settings, lambda: read_settings(options), inherited=systemd.inherited_sockets()
     )
     try:
-        drop_privileges(settings.config.run_as_user, settings.config.run_as_group)
+        config = settings.config
+        nice = ("sys_nice",) if config.realtime else ()
+        drop_privileges(config.run_as_user, config.run_as_group, (*KEPT, *nice))
         uvloop.run(respond(responder))
     finally:
         responder.close()

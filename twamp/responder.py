@@ -15,7 +15,8 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from itertools import chain
+from typing import Self, TypeVar
 
 from twamp.config import ReflectorConfig
 from twamp.control_socket import ControlSocket, open_control_socket
@@ -34,8 +35,11 @@ from twamp.systemd import Notifier, watchdog_interval
 from twamp.users import Users
 from twamp.version import version
 from twamp.watch import ClockWatch, Heartbeat, InterfaceWatch
+from twamp.workers import Workers
 
 logger = logging.getLogger(__name__)
+
+Bound = TypeVar("Bound")
 
 LOOK_EVERY = 1.0  # seconds between looks at clock, interface and loop
 CLIENT_LOGS = (
@@ -83,7 +87,7 @@ class Responder:
         with contextlib.ExitStack() as bound:
             self._listeners = list(inherited) or _bound("port", config, open_listeners)
             self._light = _bound("light-port", config, open_light_sockets) if config.light else []
-            for sock in (*self._listeners, *self._light):
+            for sock in (*self._listeners, *chain(*self._light)):
                 bound.callback(sock.close)
             self._open_control_socket(bound)
             if config.metrics_address is not None:
@@ -120,7 +124,7 @@ class Responder:
 
     def close(self) -> None:
         """Closes what was bound, of a responder that never served."""
-        for sock in (*self._listeners, *self._light, self._control):
+        for sock in (*self._listeners, *chain(*self._light), self._control):
             if sock is not None:
                 sock.close()
         if self._exporter is not None:
@@ -134,8 +138,8 @@ class Responder:
         self._limiter = Limiter(*CLIENT_LOGS)
         self._life.callback(self._limiter.close)
         try:
-            self.reflector = await self._life.enter_async_context(_make_reflector(config))
-            light = [self._add_light(sock) for sock in self._light]
+            self.reflector = await self._life.enter_async_context(_make_workers(config))
+            light = [self._add_light(socks) for socks in self._light]
             self.server = await self._life.enter_async_context(
                 Server(config, self.reflector, self._settings.users, self._listeners)
             )
@@ -158,10 +162,11 @@ class Responder:
             raise
         return self
 
-    def _add_light(self, sock: socket.socket) -> Endpoint:
-        address = Endpoint.from_sockaddr(sock.getsockname())
-        with sock:  # the engine keeps a duplicate
-            self.reflector.add_light(address, sock)
+    def _add_light(self, socks: Sequence[socket.socket]) -> Endpoint:
+        address = Endpoint.from_sockaddr(socks[0].getsockname())
+        self.reflector.add_light(address, socks)
+        for sock in socks:
+            sock.close()  # the engine keeps a duplicate
         return address
 
     def _say_what_is_served(self) -> None:
@@ -355,8 +360,21 @@ class Responder:
                 logger.warning("interface %s is back; listening there again", device)
 
 
-def _make_reflector(config: ReflectorConfig) -> SessionReflector:
-    reflector = SessionReflector(
+def _make_workers(config: ReflectorConfig) -> Workers:
+    with contextlib.ExitStack() as made:
+        reflectors = []
+        for number in range(config.workers):
+            cpu = config.cpu[number % len(config.cpu)] if config.cpu else None
+            reflectors.append(_make_reflector(config, cpu))
+            made.callback(reflectors[-1].close)
+        workers = Workers(reflectors, config.maximum_sessions)
+        workers.set_light_clients(config.client_list)
+        made.pop_all()
+    return workers
+
+
+def _make_reflector(config: ReflectorConfig, cpu: int | None) -> SessionReflector:
+    return SessionReflector(
         maximum_sessions=config.maximum_sessions,
         tx_batch=config.tx_batch,
         t3_budget_ns=config.t3_budget * 1000,
@@ -364,14 +382,15 @@ def _make_reflector(config: ReflectorConfig) -> SessionReflector:
         rate_limit=config.rate_limit,
         timestamp=config.timestamp,
         timestamp_format=config.timestamp_format,
+        spin_us=config.spin_us,
+        cpu=cpu,
+        realtime=config.realtime,
     )
-    reflector.set_light_clients(config.client_list)
-    return reflector
 
 
 def _bound(
-    option: str, config: ReflectorConfig, opener: Callable[[ReflectorConfig], list[socket.socket]]
-) -> list[socket.socket]:
+    option: str, config: ReflectorConfig, opener: Callable[[ReflectorConfig], list[Bound]]
+) -> list[Bound]:
     try:
         return opener(config)
     except OSError as error:

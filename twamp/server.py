@@ -29,9 +29,9 @@ from twamp.protocol.control_messages import Modes, ServerGreeting
 from twamp.protocol.conversation import SECOND
 from twamp.protocol.timestamps import ntp_from_unix_ns
 from twamp.readers import MODES
-from twamp.session_reflector import SessionReflector
 from twamp.sessions import Sessions
 from twamp.users import Users
+from twamp.workers import Reflector
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Server:
     def __init__(
         self,
         config: ReflectorConfig,
-        reflector: SessionReflector,
+        reflector: Reflector,
         users: Users | None = None,
         listeners: Sequence[socket.socket] | None = None,
     ) -> None:

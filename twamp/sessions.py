@@ -27,7 +27,8 @@ from twamp.protocol.control_messages import (
 )
 from twamp.protocol.crypto import PacketKeys
 from twamp.protocol.timestamps import ns_from_interval, ntp_from_unix_ns
-from twamp.session_reflector import SessionConfig, SessionReflector
+from twamp.session_reflector import SessionConfig
+from twamp.workers import Reflector
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class Sessions:
 
     def __init__(
         self,
-        reflector: SessionReflector,
+        reflector: Reflector,
         *,
         test_ports: tuple[int, int],
         refwait_ns: int,

@@ -262,7 +262,7 @@ def show_counters(state: State) -> Iterator[str]:
         yield f"{name:<{width}}  {value}"
 
 
-def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, int]]:
+def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, int | float]]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{above}{name}.")

@@ -15,7 +15,7 @@ from twamp.endpoint import Endpoint
 from twamp.options import Given, key_of, rows, written
 from twamp.protocol.control_messages import SECURITY_MODES
 from twamp.server import Server
-from twamp.session_reflector import SessionReflector, SessionStats, clock_synchronized
+from twamp.session_reflector import SessionStats, clock_synchronized
 from twamp.sessions import REASONS as SESSION_REASONS
 from twamp.sessions import GrantedSession
 from twamp.state import (
@@ -25,6 +25,7 @@ from twamp.state import (
     SessionRow,
     Status,
 )
+from twamp.workers import Reflector
 
 NS = 1_000_000_000
 SESSIONS_AT_ONCE = 128  # rows made without a look at the event loop
@@ -35,7 +36,7 @@ class Snapshot:
     """Reads a Server and its Session-Reflector; ``given`` says what each option came from."""
 
     server: Server
-    reflector: SessionReflector
+    reflector: Reflector
     version: str
     given: Mapping[str, Given]
     light: Sequence[Endpoint] = ()
@@ -129,6 +130,10 @@ class Snapshot:
                 "refused_stamps": packets.refused_stamps,
                 "timestamp_sources": {"T2": dict(packets.receive_sources)},
                 "sockets": packets.sockets,
+                "segmented": packets.segmented,
+                "segments_refused": packets.segments_refused,
+                "receive_buffer": packets.receive_buffer,
+                "t3_chunk": packets.chunk,
             },
             events=_by_name(service.events, EVENTS),
         )

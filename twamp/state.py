@@ -117,6 +117,10 @@ class PacketCounters(TypedDict):
     refused_stamps: int
     timestamp_sources: dict[str, dict[str, int]]  # point ("T2") -> source -> packets
     sockets: int
+    segmented: int  # of reflected: as segments of one send
+    segments_refused: int  # sends of segments that the kernel did not take
+    receive_buffer: int  # octets that the kernel granted, of the latest socket
+    t3_chunk: float  # replies under one T3, now
 
 
 class Counters(TypedDict):

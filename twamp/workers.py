@@ -6,6 +6,8 @@ nothing is shared between the loops.  The id of a session says whose it is.
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,10 +19,16 @@ from twamp.session_reflector import ReflectorStats, SessionConfig, SessionReflec
 
 
 class Workers:
-    """Serves as one Session-Reflector while ``async with`` lasts; see there for the methods."""
+    """Serves as one Session-Reflector while ``async with`` lasts; see there for the methods.
 
-    def __init__(self, reflectors: Sequence[SessionReflector]) -> None:
+    The reflectors, which are to be closed by this, each have room for ``maximum_sessions``: ports decide
+    where a session goes.
+    """
+
+    def __init__(self, reflectors: Sequence[SessionReflector], maximum_sessions: int) -> None:
         self._reflectors = list(reflectors)
+        self._maximum_sessions = maximum_sessions
+        self._sessions = 0
         self._running = contextlib.AsyncExitStack()
 
     def __len__(self) -> int:
@@ -62,8 +70,12 @@ class Workers:
         return self._reflectors[worker], own_id
 
     def add(self, config: SessionConfig, sock: socket.socket | None) -> int:
+        if self._sessions >= self._maximum_sessions:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         worker = config.local.port % len(self._reflectors)
-        return self._reflectors[worker].add(config, sock) * len(self._reflectors) + worker
+        own_id = self._reflectors[worker].add(config, sock)
+        self._sessions += 1
+        return own_id * len(self._reflectors) + worker
 
     def add_light(self, local: Endpoint, socks: Sequence[socket.socket]) -> None:
         """One socket of ``local`` for each worker, bound with SO_REUSEPORT: the kernel deals the peers."""
@@ -81,6 +93,7 @@ class Workers:
     def remove(self, session_id: int) -> None:
         reflector, own_id = self._of(session_id)
         reflector.remove(own_id)
+        self._sessions -= 1
 
     def session_stats(self, session_id: int) -> SessionStats:
         reflector, own_id = self._of(session_id)
@@ -96,10 +109,10 @@ class Workers:
 
     # ---- all of them -----------------------------------------------------------------------------
 
-    def set_rate_limit(self, packets_per_second: int) -> None:
+    def set_rate_limit(self, rate_limit: int) -> None:
         """Of each worker: a client with sessions at several has as many times that."""
         for reflector in self._reflectors:
-            reflector.set_rate_limit(packets_per_second)
+            reflector.set_rate_limit(rate_limit)
 
     def set_light_clients(self, prefixes: Iterable[IPv4Network | IPv6Network]) -> None:
         prefixes = list(prefixes)
@@ -140,3 +153,7 @@ class Workers:
             sessions=sum(stats.sessions for stats in each),
             sockets=sum(stats.sockets for stats in each),
         )
+
+
+# What serves the sessions of a Server.
+Reflector = SessionReflector | Workers
