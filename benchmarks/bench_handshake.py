@@ -23,6 +23,7 @@ from benchmarks.rounds import Side, interleave, publish
 from twamp.control_client import ControlClient, SessionRequest
 
 SENDER_PORTS = itertools.cycle(range(1024, 65536))  # named in requests; nobody sends from them
+ROOM = ("--maximum-connections", "4", "--maximum-sessions-per-connection", "1024")
 Conversation = Callable[[int, int], Coroutine[Any, Any, int]]  # port, count -> ns that counted
 
 
@@ -122,7 +123,7 @@ def bench_control(benchmark: Any, what: str, ours: Conversation, theirs: Convers
     count = 5 if benchmark.disabled else 400
     with (
         asyncio.Runner() as loop,
-        responder(cores()[0], "--maximum-sessions-per-connection", "1024") as twampd,
+        responder(cores()[0], *ROOM) as twampd,
         bare_server(cores()[0]) as (bare_pid, bare_port),
     ):
         rounds = interleave(
