@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,36 @@ def test_a_refused_connection_says_how() -> None:
     with pytest.raises(Refused, match="Accept 5, temporary resource limitation") as caught:
         scripted(script)
     assert caught.value.accept == 5
+
+
+def test_many_sessions_are_asked_for_ahead_of_the_answers() -> None:
+    """The Server hears four before it answers one, and then one for each answer."""
+    requests = [replace(REQUEST, sender_port=7000 + number) for number in range(6)]
+    in_turn = (ACCEPTED, 112, ACCEPTED, 112)
+    rest = (ACCEPTED, ACCEPTED, ACCEPTED, ACCEPTED)
+    script = Script(GREETING, 164, START, 4 * 112, *in_turn, *rest, 1)
+
+    async def use(client: ControlClient) -> None:
+        granted = [session async for session in client.request_sessions(requests, ahead=4)]
+        assert [session.sender.port for session in granted] == list(range(7000, 7006))
+
+    scripted(script, use)
+    heard = script.heard[164:]
+    asked = [RequestTWSession.parse(heard[at : at + 112]) for at in range(0, 6 * 112, 112)]
+    assert [request.sender_port for request in asked] == list(range(7000, 7006))
+
+
+def test_a_refusal_ends_the_asking() -> None:
+    refusal = bytes([5]) + bytes(47)
+    script = Script(GREETING, 164, START, 3 * 112, ACCEPTED, refusal, ACCEPTED, 1)
+
+    async def use(client: ControlClient) -> None:
+        sessions = client.request_sessions([REQUEST] * 3)
+        assert (await anext(sessions)).sid == ACCEPTED.sid
+        with pytest.raises(Refused, match="Accept 5"):
+            await anext(sessions)
+
+    scripted(script, use)
 
 
 @pytest.mark.parametrize("accept", [1, 2, 3, 4, 5, 6, 99])

@@ -43,6 +43,24 @@ def secured_pair(mode: Modes = Modes.ENCRYPTED) -> Pair:
     return ends
 
 
+@pytest.mark.parametrize("mode", [Modes.UNAUTHENTICATED, *SECURED])
+def test_a_client_may_ask_ahead_of_the_answers(mode: Modes) -> None:
+    ends = secured_pair(mode)
+    sids = [bytes([number]) * 16 for number in range(3)]
+    requests = [ends.client.send(REQUEST, 0) for _ in sids]
+    with pytest.raises(LocalProtocolError, match="StartSessions is not for"):
+        ends.client.send(StartSessions(), 0)  # that must wait for them
+    ends.server.receive_data(b"".join(requests), 0)
+    for number, sid in enumerate(sids):
+        assert ends.server.next_message(0) == REQUEST
+        ends.client.receive_data(ends.server.send(accepted(sid), 0), 0)
+        assert ends.client.next_message(0) == accepted(sid)
+        waits = State.ACCEPT if number < 2 else State.REQUEST
+        assert ends.client.state is waits
+    assert list(ends.client.accepted) == sids
+    ends.client_says(StartSessions())
+
+
 def test_a_pipelining_client_is_understood_in_a_secured_mode() -> None:
     """What it sent before it saw Server-Start was encrypted already."""
     keys = SessionKeys(bytes(range(16)), bytes(range(32)))

@@ -8,7 +8,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -37,6 +38,7 @@ from twamp.protocol.timestamps import interval_from_ns
 logger = logging.getLogger(__name__)
 
 READ_SIZE = 4096
+REQUESTS_AHEAD = 32
 TIMEOUT = 10.0
 MAXIMUM_COUNT = 32768  # RFC 5357 section 6
 LEAST_COUNT = 1024  # RFC 4656 section 3.1
@@ -253,7 +255,27 @@ class ControlClient:
 
     async def request_session(self, request: SessionRequest) -> AcceptedSession:
         """Asks for a session; the Server may choose another Receiver Port than the one asked for."""
-        sender = request.sender_address or self.local.address
+        self._send_request(request)
+        return await self._receive_accept(request)
+
+    async def request_sessions(
+        self, requests: Iterable[SessionRequest], ahead: int = REQUESTS_AHEAD
+    ) -> AsyncIterator[AcceptedSession]:
+        """Asks for many, in that order, with up to ``ahead`` (1..) requests that wait for their answers.
+
+        That saves a round trip each.  :class:`~twamp.errors.Refused` ends it: what was asked for after that
+        one stays unanswered, and the connection is of no more use.
+        """
+        waiting: deque[SessionRequest] = deque()
+        for request in requests:
+            self._send_request(request)
+            waiting.append(request)
+            if len(waiting) == ahead:
+                yield await self._receive_accept(waiting.popleft())
+        while waiting:
+            yield await self._receive_accept(waiting.popleft())
+
+    def _send_request(self, request: SessionRequest) -> None:
         reflector = request.receiver_address or self.remote.address
         self._send(
             RequestTWSession(
@@ -268,6 +290,10 @@ class ControlClient:
                 type_p_descriptor=type_p_descriptor_from_dscp(request.dscp),
             )
         )
+
+    async def _receive_accept(self, request: SessionRequest) -> AcceptedSession:
+        sender = request.sender_address or self.local.address
+        reflector = request.receiver_address or self.remote.address
         answer = await self._receive(AcceptSession)
         self._insist(answer.accept, "the session", "RFC 5357 section 3.5")
         return AcceptedSession(

@@ -45,6 +45,8 @@ def configure(format: str, verbose: bool, stream: TextIO | None = None) -> None:
         format = "journald" if _is_journal(stream) else "text"
     handler = LineHandler(stream)
     handler.setFormatter(_FORMATTERS[format]())
+    # What no format shows need not be found out for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for tree, level in zip(
         TREES, (logging.DEBUG if verbose else logging.INFO, logging.WARNING), strict=True
     ):

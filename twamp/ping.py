@@ -30,7 +30,13 @@ from typing import Any, NamedTuple, NoReturn
 import uvloop
 
 from twamp.config import PingConfig, ReflectorConfig
-from twamp.control_client import AcceptedSession, ControlClient, Credentials, SessionRequest
+from twamp.control_client import (
+    REQUESTS_AHEAD,
+    AcceptedSession,
+    ControlClient,
+    Credentials,
+    SessionRequest,
+)
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ConfigError, Refused, TwampError
 from twamp.metrics import Measurement, measure
@@ -60,6 +66,7 @@ MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = range(4)
 # thread takes its time to begin.
 LEAD_NS = 50_000_000
 LEAD_OF_EACH_NS = 1_000_000
+ONE_BY_ONE = 8  # sessions
 # After Ctrl-C replies on their way are still read for so many seconds.
 DRAIN = 1.0
 
@@ -204,11 +211,13 @@ class Ping:
             await stack.enter_async_context(client)
             receiver_address = await self._receiver_address(client)
             ports = _ports(self.config)
-            sessions: list[TestSession] = []
-            for _ in range(self.config.session_count):
-                sock = stack.enter_context(self._bind(client.local, ports))
-                request = self._request(client, sock, receiver_address, start_time)
-                sessions.append(TestSession(await self._ask(client, request, len(sessions)), sock))
+            socks = [
+                stack.enter_context(self._bind(client.local, ports))
+                for _ in range(self.config.session_count)
+            ]
+            requests = [self._request(client, sock, receiver_address, start_time) for sock in socks]
+            accepted = await self._ask(client, requests)
+            sessions = [TestSession(*pair) for pair in zip(accepted, socks, strict=True)]
             await client.start_sessions()
             earliest_ns = time.monotonic_ns() + LEAD_NS + len(sessions) * LEAD_OF_EACH_NS
             start_ns = max(begin_ns + delay_ns, earliest_ns)
@@ -302,18 +311,23 @@ class Ping:
         )
 
     async def _ask(
-        self, client: ControlClient, request: SessionRequest, granted: int
-    ) -> AcceptedSession:
+        self, client: ControlClient, requests: Sequence[SessionRequest]
+    ) -> list[AcceptedSession]:
+        granted: list[AcceptedSession] = []
+        # Few are asked for one by one: some Servers may understand no more.
+        ahead = 1 if len(requests) <= ONE_BY_ONE else REQUESTS_AHEAD
         try:
-            return await client.request_session(request)
+            async for session in client.request_sessions(requests, ahead):
+                granted.append(session)  # noqa: PERF401: a refusal must not lose those before it
         except Refused as error:
             if not granted:
                 raise
             raise Refused(
-                f"{error}; it granted {granted} of {self.config.session_count} sessions: "
-                f"ask for fewer with --session-count {granted}",
+                f"{error}; it granted {len(granted)} of {len(requests)} sessions: "
+                f"ask for fewer with --session-count {len(granted)}",
                 accept=error.accept,
             ) from None
+        return granted
 
     def _sender_config(self, session: TestSession, start_ns: int) -> SenderConfig:
         config = self.config

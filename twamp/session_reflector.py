@@ -21,7 +21,7 @@ import secrets
 import socket
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Self
@@ -288,12 +288,12 @@ class SessionReflector:
             self._thread = None
         self.close()
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[Any]:
-        with self._lock:
-            if self._handle is None:
-                raise RuntimeError("the SessionReflector is closed")
-            yield self._handle
+    @property
+    def _opened(self) -> Any:
+        """The handle, for who holds the lock."""
+        if self._handle is None:
+            raise RuntimeError("the SessionReflector is closed")
+        return self._handle
 
     def add(self, config: SessionConfig, sock: socket.socket | None) -> int:
         """Adds a session that does not reflect yet and returns its id.
@@ -313,9 +313,9 @@ class SessionReflector:
             },
         )
         fd = -1 if sock is None else sock.fileno()
-        with self._opened() as handle:
+        with self._lock:
             try:
-                return check(lib.tw_reflector_add(handle, native, fd))
+                return check(lib.tw_reflector_add(self._opened, native, fd))
             finally:
                 wipe_keys(native)
 
@@ -330,8 +330,8 @@ class SessionReflector:
         """
         native = ffi.new("struct tw_endpoint *", native_endpoint(local))
         fd = -1 if sock is None else sock.fileno()
-        with self._opened() as handle:
-            return check(lib.tw_reflector_add_light(handle, native, fd))
+        with self._lock:
+            return check(lib.tw_reflector_add_light(self._opened, native, fd))
 
     def set_light_clients(self, prefixes: Iterable[IPv4Network | IPv6Network]) -> None:
         """Who may use light sessions from now on, whatever their addresses; none at all is everybody.
@@ -345,8 +345,8 @@ class SessionReflector:
                 " so merge some"
             )
         native = ffi.new("struct tw_prefix[]", rows)
-        with self._opened() as handle:
-            check(lib.tw_reflector_set_light_clients(handle, native, len(rows)))
+        with self._lock:
+            check(lib.tw_reflector_set_light_clients(self._opened, native, len(rows)))
 
     def set_rate_limit(self, rate_limit: int) -> None:
         """How many packets per second of one client are reflected from now on; 0 is no limit.
@@ -354,29 +354,29 @@ class SessionReflector:
         A client is an IPv4 address, or a /64 of IPv6, with all its sessions.  A tenth of a second's
         worth may come at once, and 16 in any case; what is more is dropped as ``rate_limit``.
         """
-        with self._opened() as handle:
-            check(lib.tw_reflector_set_rate_limit(handle, rate_limit))
+        with self._lock:
+            check(lib.tw_reflector_set_rate_limit(self._opened, rate_limit))
 
     def start(self, session_id: int) -> None:
         """From now on packets are reflected (Start-Sessions).  OSError ENOENT for a stale id."""
-        with self._opened() as handle:
-            check(lib.tw_reflector_start(handle, session_id))
+        with self._lock:
+            check(lib.tw_reflector_start(self._opened, session_id))
 
     def finish(self, session_id: int, deadline_ns: int) -> None:
         """Packets are reflected until ``deadline_ns`` (CLOCK_MONOTONIC) and never later."""
-        with self._opened() as handle:
-            check(lib.tw_reflector_finish(handle, session_id, deadline_ns))
+        with self._lock:
+            check(lib.tw_reflector_finish(self._opened, session_id, deadline_ns))
 
     def remove(self, session_id: int) -> None:
         """Forgets a session; its port is free a moment after its last session is gone."""
-        with self._opened() as handle:
-            check(lib.tw_reflector_remove(handle, session_id))
+        with self._lock:
+            check(lib.tw_reflector_remove(self._opened, session_id))
 
     def session_stats(self, session_id: int) -> SessionStats:
         """The counters of one session now; from any thread."""
         native = ffi.new("struct tw_session_stats *")
-        with self._opened() as handle:
-            check(lib.tw_reflector_session_stats(handle, session_id, native))
+        with self._lock:
+            check(lib.tw_reflector_session_stats(self._opened, session_id, native))
         return _session_stats(native)
 
     def stats_of(self, ids: Sequence[int]) -> list[SessionStats | None]:
@@ -388,8 +388,8 @@ class SessionReflector:
         native = ffi.new("struct tw_session_stats[]", count)
         found = ffi.new("uint8_t[]", count)
         asked = ffi.new("int64_t[]", list(ids))
-        with self._opened() as handle:
-            check(lib.tw_reflector_session_stats_of(handle, asked, count, native, found))
+        with self._lock:
+            check(lib.tw_reflector_session_stats_of(self._opened, asked, count, native, found))
         return [_session_stats(native[i]) if found[i] else None for i in range(count)]
 
     def stats(self) -> ReflectorStats:
@@ -421,8 +421,8 @@ class SessionReflector:
 
     def nudge(self) -> None:
         """Makes the loop take a turn, though no packet came; ``turns`` tells whether it still does."""
-        with self._opened() as handle:
-            check(lib.tw_reflector_nudge(handle))
+        with self._lock:
+            check(lib.tw_reflector_nudge(self._opened))
 
     def step(self, timeout_ms: int = 0) -> int:
         """One turn of the loop, for a reflector without a thread; returns the packets read."""

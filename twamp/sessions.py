@@ -11,11 +11,12 @@ import logging
 import secrets
 import socket
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
 from typing import NamedTuple
 
 from twamp.endpoint import Endpoint, IPAddress
@@ -182,7 +183,8 @@ class Sessions:
         self._refwait_ns = refwait_ns
         self._clock = clock
         self._interface = interface
-        self._uses: Counter[Endpoint] = Counter()
+        # Sessions of each port, by the address (with port 0).
+        self._uses: defaultdict[Endpoint, Counter[int]] = defaultdict(Counter)
         self._next_port = 0
         self._sid_time = 0
         self._all: dict[GrantedSession, None] = {}
@@ -226,7 +228,7 @@ class Sessions:
             local, reflector_id = self._place(asked, protected)
         except OSError as error:
             raise _refusal_of(error, asked.local) from error
-        self._uses[local] += 1
+        self._uses[local._replace(port=0)][local.port] += 1
         self.accepted += 1
         session = GrantedSession(
             sid=sid,
@@ -274,9 +276,7 @@ class Sessions:
         self._reflector.remove(session.reflector_id)
         self._stopped.pop(session, None)
         self._all.pop(session, None)
-        self._uses[session.local] -= 1
-        if not self._uses[session.local]:
-            del self._uses[session.local]
+        self._forget_use(session.local)
         logger.info(
             "%s ended (%s): %d packets received, %d reflected, %d dropped",
             session,
@@ -357,16 +357,23 @@ class Sessions:
         """The asked port if it is one of ours, then unused ones in turn, then ports to share."""
         if wanted.port in self._ports:
             yield wanted.port
-        in_turn = [*range(self._next_port, len(self._ports)), *range(self._next_port)]
-        shared = []
-        for position in in_turn:
-            port = self._ports[position]
-            if wanted._replace(port=port) in self._uses:
-                shared.append(port)
-            else:
-                self._next_port = (position + 1) % len(self._ports)
-                yield port
-        yield from shared
+        uses = self._uses[wanted._replace(port=0)]
+        first = self._next_port
+        for used in (False, True):
+            for position in chain(range(first, len(self._ports)), range(first)):
+                port = self._ports[position]
+                if (port in uses) is used:
+                    self._next_port = (position + 1) % len(self._ports)
+                    yield port
+
+    def _forget_use(self, local: Endpoint) -> None:
+        host = local._replace(port=0)
+        uses = self._uses[host]
+        uses[local.port] -= 1
+        if not uses[local.port]:
+            del uses[local.port]
+        if not uses:
+            del self._uses[host]
 
     def _open(self, local: Endpoint, asked: Asked, protected: Protected) -> int:
         config = SessionConfig(
@@ -376,11 +383,10 @@ class Sessions:
             mode=protected.mode,
             keys=protected.keys,
         )
-        try:
+        if local.port in self._uses[local._replace(port=0)]:
             return self._add(config, None)
-        except FileNotFoundError:  # ENOENT: no socket there yet
-            with self._bind(local) as sock:
-                return self._add(config, sock)
+        with self._bind(local) as sock:
+            return self._add(config, sock)
 
     def _add(self, config: SessionConfig, sock: socket.socket | None) -> int:
         try:

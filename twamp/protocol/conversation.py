@@ -222,6 +222,7 @@ class Conversation:
         self._message_began_ns: int | None = None
         self._servwait_runs = True
         self._unacknowledged: set[bytes] = set()
+        self._ahead = 0  # requests sent before the one that is to be answered was
         self._keys: SessionKeys | None = None
         self._client_iv = b""
         self._sealing: SealingStream | None = None
@@ -295,8 +296,16 @@ class Conversation:
             if fault is not None:
                 raise LocalProtocolError(fault, section="RFC 4656 section 3.1")
         octets = bytes(message)
-        self._follow(message, self.role, now_ns)
+        if self._may_ask_ahead and isinstance(message, RequestTWSession):
+            self._ahead += 1
+        else:
+            self._follow(message, self.role, now_ns)
         return self._seal(message, octets)
+
+    @property
+    def _may_ask_ahead(self) -> bool:
+        """A Control-Client may ask for further sessions before it has the answer: they come in order."""
+        return self.role is Role.CONTROL_CLIENT and self.state is State.ACCEPT
 
     def close(self, now_ns: int) -> None:
         """We say no more."""
@@ -360,9 +369,9 @@ class Conversation:
 
     def _legal(self, kind: type[Received]) -> Transition | None:
         transition = TRANSITIONS[self.state].get(kind)
-        if transition is None or transition.individual not in (None, self.individual):
-            return None
-        return transition
+        if transition is None or transition.individual is None:
+            return transition
+        return transition if transition.individual is self.individual else None
 
     def _follow(self, message: Received, speaker: Role, now_ns: int) -> None:
         transition = self._legal(type(message))
@@ -380,6 +389,9 @@ class Conversation:
             self._enter(transition.refused, now_ns)
         else:
             self._enter(transition.to, now_ns)
+        if isinstance(message, AcceptSession) and self._ahead:
+            self._ahead -= 1
+            self._enter(State.ACCEPT, now_ns)
 
     def _note(self, message: Received) -> str | None:
         """Remembers what later messages depend on; returns what is wrong with this one."""
