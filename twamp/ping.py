@@ -318,7 +318,7 @@ class Ping:
         ahead = 1 if len(requests) <= ONE_BY_ONE else REQUESTS_AHEAD
         try:
             async for session in client.request_sessions(requests, ahead):
-                granted.append(session)  # noqa: PERF401: a refusal must not lose those before it
+                granted.append(session)  # noqa: PERF401 (those before a refusal count)
         except Refused as error:
             if not granted:
                 raise
