@@ -181,31 +181,6 @@ def test_twping_sends_from_the_address_it_is_told(pair: Pair, version: int) -> N
 
 
 @BOTH
-def test_with_iface_only_that_interface_is_served(lab: Lab, version: int) -> None:
-    server, inside, outside = (lab.namespace(role) for role in ("server", "inside", "outside"))
-    lab.link(
-        (inside, "eth-i", ("192.0.2.1/25", "2001:db8:0:1::1/64")),
-        (server, "eth-si", ("192.0.2.2/25", "2001:db8:0:1::2/64")),
-    )
-    lab.link(
-        (outside, "eth-o", ("192.0.2.129/25", "2001:db8:0:2::1/64")),
-        (server, "eth-so", ("192.0.2.130/25", "2001:db8:0:2::2/64")),
-    )
-    near = {4: "192.0.2.2", 6: "2001:db8:0:1::2"}[version]
-    far = {4: "192.0.2.130", 6: "2001:db8:0:2::2"}[version]
-    responder = twampd(server, "--iface", "eth-si")
-    assert measured(inside, near)["destination"]["address"] == near
-    refused = twping(outside, far)
-    assert refused.returncode == REFUSED
-    assert "refused" in refused.stderr
-    responder.end()
-    # And without it both are.
-    twampd(server)
-    measured(inside, near)
-    assert measured(outside, far)["destination"]["address"] == far
-
-
-@BOTH
 def test_packets_go_and_come_by_the_interface_that_was_told(lab: Lab, version: int) -> None:
     """Two cables between the same two addresses; each end's routes would take the first."""
     client, server = lab.namespace("client"), lab.namespace("server")
