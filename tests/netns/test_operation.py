@@ -120,6 +120,14 @@ def give_addresses(pair: Pair) -> None:
     )
 
 
+MEASURE_LONG = """
+import sys
+from twamp.ping import main
+print("begun")
+main(["-c", "1000", "-i", "0.1f", *sys.argv[1:]])
+"""
+
+
 @BOTH
 def test_an_interface_that_comes_back_is_served_again(pair: Pair, version: int) -> None:
     """Also by who is root no more."""
@@ -134,6 +142,37 @@ def test_an_interface_that_comes_back_is_served_again(pair: Pair, version: int) 
     responder.await_line("interface eth-s is back; listening there again")
     measured(pair.client, SERVER[version])
     assert counters(pair.server)["events"]["interface_lost"] == 1
+
+
+@BOTH
+def test_an_address_may_come_later_than_its_interface(pair: Pair, version: int) -> None:
+    address = ("--listen-address", SERVER[version])
+    responder = twampd(pair.server, "--iface", "eth-s", *address)
+    pair.server.ip("link", "delete", "eth-s")
+    responder.await_line("interface eth-s is gone")
+    cable(pair)
+    responder.await_line("interface eth-s is back, but")
+    give_addresses(pair)
+    responder.await_line("interface eth-s is back; listening there again")
+    measured(pair.client, SERVER[version])
+
+
+def test_what_was_bound_to_an_interface_goes_with_it_and_comes_back(pair: Pair) -> None:
+    """A session on a socket of the interface that is gone would starve who shares the port later."""
+    one_port = ("--test-ports", "9000-9000", "--light")
+    responder = twampd(pair.server, "--iface", "eth-s", *one_port)
+    client = pair.client.start("-c", MEASURE_LONG, SERVER[4], until="begun")
+    responder.await_line("started 1 sessions")
+    pair.server.ip("link", "delete", "eth-s")
+    responder.await_line("interface eth-s is gone")
+    responder.await_line("ended (its interface is gone)")
+    cable(pair)
+    give_addresses(pair)
+    responder.await_line("interface eth-s is back; listening there again")
+    client.end()
+    assert measured(pair.client, SERVER[4])["destination"]["port"] == 9000
+    asked = pair.client.python("-m", "tests.netns.light", "ask", *SERVER.values())
+    assert json.loads(asked.stdout) == {address: address for address in SERVER.values()}
 
 
 # ---- the DSCP of TWAMP-Control -------------------------------------------------------------------
