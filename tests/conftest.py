@@ -1,10 +1,12 @@
-"""What several test modules share: who may run what, and a reflector to try things on."""
+"""What several test modules share: who may run what, a reflector to try things on, networks."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from netns.fixtures import lab as lab
+from netns.fixtures import pair as pair
 from reflector_bench import Bench
 
 # How long an example takes says more about the machine than about us.

@@ -84,6 +84,9 @@ class Responder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._control: socket.socket | None = None
         self._exporter: Exporter | None = None
+        self._light_sessions: list[int] = []
+        self._returned = False  # the interface is back, and nothing listens there yet
+        self._obstacle = ""  # why not
         with contextlib.ExitStack() as bound:
             self._listeners = list(inherited) or _bound("port", config, open_listeners)
             self._light = _bound("light-port", config, open_light_sockets) if config.light else []
@@ -164,7 +167,7 @@ class Responder:
 
     def _add_light(self, socks: Sequence[socket.socket]) -> Endpoint:
         address = Endpoint.from_sockaddr(socks[0].getsockname())
-        self.reflector.add_light(address, socks)
+        self._light_sessions += self.reflector.add_light(address, socks)
         for sock in socks:
             sock.close()  # the engine keeps a duplicate
         return address
@@ -347,17 +350,53 @@ class Responder:
     def _look_at_interface(self, interface: InterfaceWatch) -> None:
         news = interface.look()
         device = self.server.config.device
+        if news is not None:
+            self._leave_interface()
+            self._returned = news == "back"
+            self._obstacle = ""
         if news == "lost":
             self.server.events["interface_lost"] += 1
             logger.error("interface %s is gone; waiting for it to come back", device)
-        elif news == "back":
-            # What is bound to a device stays bound to the one that is gone.
-            try:
-                self.server.listen(open_listeners(self.server.config))
-            except OSError as error:
-                logger.error("interface %s is back: %s", device, explain(error, self.server.config))
-            else:
-                logger.warning("interface %s is back; listening there again", device)
+        elif self._returned and news is None and not self.server.service.draining:
+            # One look later: by then the loop has closed what it had there.
+            self._listen_again()
+
+    def _leave_interface(self) -> None:
+        """What is bound to a device stays bound to the one that is gone, so nothing can come there."""
+        reason = "its interface is gone"
+        for connection in list(self.server.connections):
+            connection.end(reason)
+        for session in self.server.sessions:
+            self.server.sessions.end(session, reason)
+        for light in self._light_sessions:
+            self.reflector.remove(light)
+        self._light_sessions.clear()
+        self.snapshot.light = []
+        if not self._inherited:  # those are systemd's, which has a BindToDevice= of its own
+            self.server.listen([])
+
+    def _listen_again(self) -> None:
+        """Listens on the interface that is back; its addresses may come later: each look tries anew."""
+        config = self.server.config
+        listeners: list[socket.socket] = []
+        try:
+            if not self._inherited:
+                listeners = _bound("port", config, open_listeners)
+            light = _bound("light-port", config, open_light_sockets) if config.light else []
+        except ConfigError as error:
+            for listener in listeners:
+                listener.close()
+            if str(error) != self._obstacle:  # once, not at each look
+                logger.error(
+                    "interface %s is back, but %s; trying again and again", config.device, error
+                )
+            self._obstacle = str(error)
+            return
+        self._returned = False
+        if listeners:
+            self.server.listen(listeners)
+        self.snapshot.light = [self._add_light(socks) for socks in light]
+        logger.warning("interface %s is back; listening there again", config.device)
 
 
 def _make_workers(config: ReflectorConfig) -> Workers:

@@ -29,6 +29,7 @@ class Workers:
         self._reflectors = list(reflectors)
         self._maximum_sessions = maximum_sessions
         self._sessions = 0
+        self._light: set[int] = set()
         self._running = contextlib.AsyncExitStack()
 
     def __len__(self) -> int:
@@ -77,10 +78,17 @@ class Workers:
         self._sessions += 1
         return own_id * len(self._reflectors) + worker
 
-    def add_light(self, local: Endpoint, socks: Sequence[socket.socket]) -> None:
-        """One socket of ``local`` for each worker, bound with SO_REUSEPORT: the kernel deals the peers."""
-        for reflector, sock in zip(self._reflectors, socks, strict=True):
-            reflector.add_light(local, sock)
+    def add_light(self, local: Endpoint, socks: Sequence[socket.socket]) -> list[int]:
+        """One socket of ``local`` for each worker, bound with SO_REUSEPORT: the kernel deals the peers.
+
+        Returns the id of each worker's session; they do not count as sessions of ``maximum_sessions``.
+        """
+        ids = [
+            reflector.add_light(local, sock) * len(self._reflectors) + worker
+            for worker, (reflector, sock) in enumerate(zip(self._reflectors, socks, strict=True))
+        ]
+        self._light.update(ids)
+        return ids
 
     def start(self, session_id: int) -> None:
         reflector, own_id = self._of(session_id)
@@ -93,7 +101,10 @@ class Workers:
     def remove(self, session_id: int) -> None:
         reflector, own_id = self._of(session_id)
         reflector.remove(own_id)
-        self._sessions -= 1
+        if session_id in self._light:
+            self._light.remove(session_id)
+        else:
+            self._sessions -= 1
 
     def session_stats(self, session_id: int) -> SessionStats:
         reflector, own_id = self._of(session_id)

@@ -2,7 +2,8 @@
 
 Programs: ``python -m tests.netns.light serve`` until SIGTERM, then its drops as JSON; and
 ``python -m tests.netns.light ask ADDRESS…``, which prints the addresses that answered, each after the
-question, as JSON; an address that is a broadcast or multicast one is asked, too.
+question, as JSON; an address that is a broadcast or multicast one is asked, too.  An ADDRESS may be
+``ADDRESS,SOURCE``: then it is asked from there.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from twamp.protocol.packets import SenderPacket
 from twamp.session_reflector import SessionReflector
 
 PORT = 862
-QUIET = 0.5  # seconds after which nothing will come
+QUIET = 1.0  # seconds after which nothing will come
 
 
 async def serve() -> None:
@@ -36,12 +37,15 @@ async def serve() -> None:
     print(json.dumps({"reflected": stats.reflected, "drops": drops}))
 
 
-def answer_of(address: str) -> str | None:
+def answer_of(question: str) -> str | None:
     """Who answers a packet to that address; None when nobody does."""
+    address, _, source_address = question.partition(",")
     [info] = socket.getaddrinfo(address, PORT, type=socket.SOCK_DGRAM)
     with socket.socket(info[0], socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.settimeout(QUIET)
+        if source_address:
+            sock.bind((source_address, 0))
         sock.sendto(bytes(SenderPacket(1, 0, 1, padding=bytes(27))), info[4])
         try:
             _, source = sock.recvfrom(2048)

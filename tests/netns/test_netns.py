@@ -1,95 +1,33 @@
 """twampd and twping on networks of their own: TTL, DSCP, ports in use, many addresses, interfaces."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from netns.namespaces import Lab, Namespace, Program, ip
-
-if TYPE_CHECKING:
-    from subprocess import CompletedProcess
+from netns.namespaces import Lab, ip
+from netns.programs import (
+    CLIENT,
+    COUNT,
+    REFUSED,
+    SERVER,
+    Pair,
+    capture,
+    captured,
+    measured,
+    twampd,
+    twping,
+)
 
 pytestmark = pytest.mark.root
 
-COUNT = 20
 EF = 46
-REFUSED = 1  # twping's exit code when there was nothing to measure
-CLIENT = {4: "192.0.2.1", 6: "2001:db8::1"}
-SERVER = {4: "192.0.2.2", 6: "2001:db8::2"}
 BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path) as opened:
-        try:
-            if shutil.which("ip") is None:
-                raise RuntimeError("there is no `ip`; install iproute2")
-            opened.namespace("probe")
-        except RuntimeError as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"NOT TESTED: no network namespaces here: {error}")
-        yield opened
-
-
-@dataclass
-class Pair:
-    """A client and a server with a cable between ``eth-c`` and ``eth-s``."""
-
-    client: Namespace
-    server: Namespace
-
-
-@pytest.fixture
-def pair(lab: Lab) -> Pair:
-    client, server = lab.namespace("client"), lab.namespace("server")
-    lab.link(
-        (client, "eth-c", (f"{CLIENT[4]}/24", f"{CLIENT[6]}/64")),
-        (server, "eth-s", (f"{SERVER[4]}/24", f"{SERVER[6]}/64")),
-    )
-    return Pair(client, server)
-
-
-def twampd(namespace: Namespace, *options: str) -> Program:
-    return namespace.start("-m", "twamp.reflector", *options, until="listening on")
-
-
-def twping(namespace: Namespace, *arguments: str) -> "CompletedProcess[str]":
-    options = ["-c", str(COUNT), "-i", "0.005f", "-L", "0.5", "--json"]
-    return namespace.python("-m", "twamp.ping", *options, *arguments)
-
-
-def measured(namespace: Namespace, *arguments: str) -> dict[str, Any]:
-    """The one session of a run in which nothing was lost."""
-    finished = twping(namespace, *arguments)
-    assert finished.returncode == 0, finished.stderr
-    tree = json.loads(finished.stdout)
-    [session] = tree["results"]
-    packets = session["packets"]
-    assert (packets["num-pkts-sent"], packets["num-pkts-received"]) == (COUNT, COUNT)
-    assert isinstance(session, dict)
-    return session
 
 
 def hops(session: dict[str, Any]) -> list[tuple[int, int]]:
     return [(session[way]["min"], session[way]["max"]) for way in ("send-hops", "reflect-hops")]
-
-
-def captured(program: Program) -> list[dict[str, Any]]:
-    """Every UDP packet that the interface carried; requests and replies are both there."""
-    lines = [line for line in program.end().splitlines() if line.startswith("{")]
-    return [json.loads(line) for line in lines]
-
-
-def capture(namespace: Namespace, device: str) -> Program:
-    return namespace.start("-m", "tests.netns.capture", device, until="capturing")
 
 
 # ---- the harness itself --------------------------------------------------------------------------
@@ -240,31 +178,6 @@ def test_twping_sends_from_the_address_it_is_told(pair: Pair, version: int) -> N
 
 
 # ---- interfaces ----------------------------------------------------------------------------------
-
-
-@BOTH
-def test_with_iface_only_that_interface_is_served(lab: Lab, version: int) -> None:
-    server, inside, outside = (lab.namespace(role) for role in ("server", "inside", "outside"))
-    lab.link(
-        (inside, "eth-i", ("192.0.2.1/25", "2001:db8:0:1::1/64")),
-        (server, "eth-si", ("192.0.2.2/25", "2001:db8:0:1::2/64")),
-    )
-    lab.link(
-        (outside, "eth-o", ("192.0.2.129/25", "2001:db8:0:2::1/64")),
-        (server, "eth-so", ("192.0.2.130/25", "2001:db8:0:2::2/64")),
-    )
-    near = {4: "192.0.2.2", 6: "2001:db8:0:1::2"}[version]
-    far = {4: "192.0.2.130", 6: "2001:db8:0:2::2"}[version]
-    responder = twampd(server, "--iface", "eth-si")
-    assert measured(inside, near)["destination"]["address"] == near
-    refused = twping(outside, far)
-    assert refused.returncode == REFUSED
-    assert "refused" in refused.stderr
-    responder.end()
-    # And without it both are.
-    twampd(server)
-    measured(inside, near)
-    assert measured(outside, far)["destination"]["address"] == far
 
 
 @BOTH

@@ -1,10 +1,6 @@
 """A light responder at wildcard addresses, on a host with many: from which one it answers."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from netns.namespaces import Lab
@@ -14,20 +10,6 @@ pytestmark = pytest.mark.root
 ASKED = ["192.0.2.2", "192.0.2.3", "198.51.100.2", "2001:db8::2", "2001:db8::3", "2001:db8:1::2"]
 LINK_LOCAL = ["fe80::53%eth-c", "fe80::53%eth-d", "169.254.7.7"]
 MANY = ["192.0.2.255", "ff02::1%eth-c"]  # hosts: those must get no reply
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path) as opened:
-        try:
-            if shutil.which("ip") is None:
-                raise RuntimeError("there is no `ip`; install iproute2")
-            opened.namespace("probe")
-        except RuntimeError as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"NOT TESTED: no network namespaces here: {error}")
-        yield opened
 
 
 def test_every_address_answers_for_itself_and_none_for_many(lab: Lab) -> None:
