@@ -17,14 +17,17 @@
 
 #define NONE          TW_POOL_NONE
 #define TURN          64         /* sockets served, and sockets closed, in one turn of the loop */
+#define BUSY          16         /* packets at once that tell of more */
 #define WAKE          UINT64_MAX /* the id of no socket */
 #define MOST_SESSIONS 65536
 #define LOOK          256 /* sessions read under one lock */
 #define SENT_TTL      255 /* RFC 5357 section 4.2.1 */
 
 struct ready {
+    uint64_t id;
     int fd;
     uint32_t socket; /* row */
+    int busy;
 };
 
 struct tw_reflector {
@@ -41,7 +44,10 @@ struct tw_reflector {
     atomic_int stopping;
     atomic_uint granted; /* receive buffer of the latest socket */
 
-    struct tw_batch batch; /* the loop's alone */
+    /* The loop's alone. */
+    struct tw_batch batch;
+    uint64_t busy[TURN]; /* ids of sockets that are not in epoll */
+    int busy_count;
 };
 
 /* ---- open, close, stop */
@@ -491,7 +497,18 @@ static void hear_wakes(struct tw_reflector *reflector, const struct epoll_event 
     }
 }
 
-/* After the burials: an event of a socket that is closed by now resolves to nothing. */
+/* A socket that is closed by now resolves to nothing. */
+static int resolve_one(struct tw_reflector *reflector, uint64_t id, int busy, struct ready *ready)
+{
+    const struct tw_pool_socket *socket = id == WAKE ? NULL : tw_pool_socket(&reflector->pool, id);
+
+    if (socket == NULL)
+        return 0;
+    *ready = (struct ready){.id = id, .fd = socket->fd, .socket = (uint32_t)id, .busy = busy};
+    return 1;
+}
+
+/* After the burials: the sockets with packets, and those that had many the last time. */
 static int resolve(struct tw_reflector *reflector, const struct epoll_event *events, int count,
                    struct ready *ready)
 {
@@ -499,25 +516,45 @@ static int resolve(struct tw_reflector *reflector, const struct epoll_event *eve
 
     pthread_mutex_lock(&reflector->lock);
     reflector->stats.turns++;
-    for (int i = 0; i < count; i++) {
-        const struct tw_pool_socket *socket;
-
-        if (events[i].data.u64 == WAKE)
-            continue;
-        socket = tw_pool_socket(&reflector->pool, events[i].data.u64);
-        if (socket != NULL)
-            ready[sockets++] =
-                (struct ready){.fd = socket->fd, .socket = (uint32_t)events[i].data.u64};
-    }
+    for (int i = 0; i < reflector->busy_count; i++)
+        sockets += resolve_one(reflector, reflector->busy[i], 1, &ready[sockets]);
+    for (int i = 0; i < count; i++)
+        sockets += resolve_one(reflector, events[i].data.u64, 0, &ready[sockets]);
     pthread_mutex_unlock(&reflector->lock);
     return sockets;
+}
+
+/* Takes a socket out of epoll, or back into it; whether it is still there, and that went well. */
+static int set_busy(struct tw_reflector *reflector, const struct ready *ready, int busy)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = ready->id};
+    const int operation = busy ? EPOLL_CTL_DEL : EPOLL_CTL_ADD;
+    int done;
+
+    pthread_mutex_lock(&reflector->lock);
+    done = tw_pool_socket(&reflector->pool, ready->id) != NULL &&
+           epoll_ctl(reflector->epoll, operation, ready->fd, &event) == 0;
+    pthread_mutex_unlock(&reflector->lock);
+    return done;
+}
+
+/* While a socket is in epoll the kernel wakes it for each packet that has left, as if it waited for
+ * room.  One that is never empty is asked anyway, and need not be there. */
+static void watch(struct tw_reflector *reflector, const struct ready *ready, int packets)
+{
+    const int many = packets >= (ready->busy ? 1 : BUSY) && reflector->busy_count < TURN;
+    const int busy = many == ready->busy || set_busy(reflector, ready, many) ? many : ready->busy;
+
+    if (busy)
+        reflector->busy[reflector->busy_count++] = ready->id;
 }
 
 int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms)
 {
     struct epoll_event events[TURN];
-    struct ready ready[TURN];
-    const int count = epoll_wait(reflector->epoll, events, TURN, timeout_ms);
+    struct ready ready[2 * TURN];
+    const int patience_ms = reflector->busy_count > 0 ? 0 : timeout_ms;
+    const int count = epoll_wait(reflector->epoll, events, TURN, patience_ms);
     int packets = 0;
     int sockets;
 
@@ -527,8 +564,13 @@ int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms)
     close_retired(reflector);
     bury_dying(reflector);
     sockets = resolve(reflector, events, count, ready);
-    for (int i = 0; i < sockets; i++)
-        packets += serve(reflector, &ready[i]);
+    reflector->busy_count = 0;
+    for (int i = 0; i < sockets; i++) {
+        const int served = serve(reflector, &ready[i]);
+
+        watch(reflector, &ready[i], served);
+        packets += served;
+    }
     return packets;
 }
 

@@ -81,7 +81,7 @@ class Workers:
     def add_light(self, local: Endpoint, socks: Sequence[socket.socket]) -> list[int]:
         """One socket of ``local`` for each worker, bound with SO_REUSEPORT: the kernel deals the peers.
 
-        Returns the id of each worker's session; they do not count as sessions of ``maximum_sessions``.
+        Returns the id of each of these sessions.
         """
         ids = [
             reflector.add_light(local, sock) * len(self._reflectors) + worker
