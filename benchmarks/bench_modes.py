@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench_reflection_rate import Load
+from benchmarks.load import Flow, Load
 from benchmarks.programs import bound, cores, pinned, responder
 from benchmarks.rounds import Side, interleave, publish
 from twamp.control_client import AcceptedSession, ControlClient, Credentials, SessionRequest
@@ -44,9 +44,9 @@ def reflecting(load: Load, mode: str, key_file: Path) -> Iterator[Side]:
         if protection is not None and session.keys is not None:
             packet = bytes(SecuredSenderPacket(0, 0, 1, padding=bytes(LENGTH - 48)))
             cipher = PacketCipher(protection, session.keys)
-            load = replace(load, sealed=cipher.seal_sender_packet(packet))
+            load = replace(load, options=(f"sealed={cipher.seal_sender_packet(packet).hex()}",))
         try:
-            yield load.side(sock.fileno(), session.reflector.port, twampd.pid)
+            yield load.side([Flow(sock.fileno(), "127.0.0.1", session.reflector.port)], twampd.pid)
         finally:
             loop.run(client.aclose())
 

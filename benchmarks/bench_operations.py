@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -23,16 +22,14 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.bench_reflection_rate import IN_FLIGHT
-from benchmarks.programs import Responder, bound, cores, responder
+from benchmarks.load import Flow, Load, reflected
+from benchmarks.programs import Responder, cores, responder
 from benchmarks.rounds import Side, interleave, percentile, publish
 from twamp.control_client import ControlClient, SessionRequest
 
 SESSIONS = 100
 LENGTH = 41
-LOAD_PACKETS = 100_000_000  # more than are ever sent: LOAD_SECONDS ends it
-LOAD_SECONDS = 20
-SETTLE = 0.2  # seconds for the load to fill the socket
+LOAD_SECONDS = 20  # more than a round takes
 Compile = Callable[..., Path]
 Question = Callable[[], Awaitable[object]]
 Around = Sequence[Callable[[], contextlib.AbstractContextManager[None]]]
@@ -76,29 +73,17 @@ def _request(sender_port: int) -> SessionRequest:
 
 
 @contextlib.contextmanager
-def operated(loop: asyncio.Runner) -> Iterator[tuple[Operator, int, int]]:
-    """A ``twampd`` with a hundred sessions that run: who asks it, a socket, and the port that answers it."""
-    with tempfile.TemporaryDirectory() as directory, bound() as sock:
+def operated() -> Iterator[tuple[Operator, list[Flow]]]:
+    """Who asks a ``twampd`` with a hundred sessions that run, and the flows of those."""
+    with tempfile.TemporaryDirectory() as directory:
         control_socket, file = Path(directory, "control.sock"), Path(directory, "twampd.toml")
         file.write_text(f"maximum-sessions-per-connection = {SESSIONS}\n")
         options = ("--config", str(file), "--control-socket", str(control_socket))
-        # Its threads may run on all cores.
-        with responder(cores()[0] | cores()[1], *options) as twampd:
-            client = loop.run(ControlClient.connect("127.0.0.1", twampd.port))
-            port = loop.run(_begin(client, sock.getsockname()[1]))
-            try:
-                yield Operator(twampd, control_socket), sock.fileno(), port
-            finally:
-                loop.run(client.aclose())
-
-
-async def _begin(client: ControlClient, sender_port: int) -> int:
-    first, *_ = [
-        await client.request_session(_request(port))
-        for port in [sender_port, *range(1025, 1024 + SESSIONS)]
-    ]
-    await client.start_sessions()
-    return first.reflector.port
+        with (
+            responder(cores()[0] | cores()[1], *options) as twampd,
+            reflected(twampd, LENGTH, SESSIONS) as flows,
+        ):
+            yield Operator(twampd, control_socket), flows
 
 
 @contextlib.contextmanager
@@ -114,23 +99,6 @@ def pinned_apart(pid: int) -> Iterator[None]:
     finally:
         for thread in [*threads, 0]:
             os.sched_setaffinity(thread, everywhere)
-
-
-@contextlib.contextmanager
-def loaded(load: Path, fd: int, port: int, where: set[int]) -> Iterator[None]:
-    """Test packets, always as many on their way as the reflector can take."""
-    numbers = (fd, port, LENGTH, IN_FLIGHT, LOAD_PACKETS, LOAD_SECONDS)
-    process = subprocess.Popen(
-        [str(load), *map(str, numbers)], pass_fds=[fd], stdout=subprocess.DEVNULL
-    )
-    try:
-        os.sched_setaffinity(process.pid, where)
-        time.sleep(SETTLE)
-        yield
-        assert process.poll() is None, "the load ended before the last question"
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def ask(question: Question, times: int) -> Mapping[str, float]:
@@ -166,18 +134,19 @@ def side(
 
 
 def bench_operations(benchmark: Any, compiled: Compile) -> None:
-    load, times = compiled("load"), 2 if benchmark.disabled else 100
+    load = Load(compiled("load"), LENGTH, 0, seconds=LOAD_SECONDS)
+    times = 2 if benchmark.disabled else 100
     with (
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
-        operated(loop) as (operator, fd, port),
+        operated() as (operator, flows),
     ):
         around: dict[str, Around] = {
             "idle": (),
             "apart": (
                 lambda: pinned_apart(operator.twampd.pid),
-                lambda: loaded(load, fd, port, cores()[0]),
+                lambda: load.lasting(flows[:1], cores()[0]),
             ),
-            "crowded": (lambda: loaded(load, fd, port, cores()[0] | cores()[1]),),
+            "crowded": (lambda: load.lasting(flows[:1], cores()[0] | cores()[1]),),
         }
         rounds = interleave(
             benchmark,

@@ -60,23 +60,24 @@ def program(
 
 @dataclass(frozen=True)
 class Responder:
-    """A running ``twampd`` on 127.0.0.1: its process and the TCP port of its Server."""
+    """A running ``twampd``: its process, and address and TCP port of its Server."""
 
     pid: int
     port: int
+    host: str = "127.0.0.1"
 
 
 @contextlib.contextmanager
-def responder(where: set[int], *options: str) -> Iterator[Responder]:
+def responder(where: set[int], *options: str, host: str = "127.0.0.1") -> Iterator[Responder]:
     """``python -m twamp.reflector`` in a process of its own; its log goes to a file, as in life."""
-    arguments = [sys.executable, "-m", "twamp.reflector", "--listen-address", "127.0.0.1"]
-    arguments += ["--port", "0", *options]
+    arguments = [sys.executable, "-m", "twamp.reflector", "--listen-address", host]
+    arguments += ["--port", "0", "--control-socket", "none", *options]
     with (
         tempfile.NamedTemporaryFile("r") as log,
         open(log.name, "w") as stderr,
         program(arguments, where, stderr=stderr) as process,
     ):
-        yield Responder(process.pid, _announced_port(process, log))
+        yield Responder(process.pid, _announced_port(process, log), host)
 
 
 def _announced_port(process: "subprocess.Popen[str]", log: IO[str]) -> int:
@@ -84,14 +85,14 @@ def _announced_port(process: "subprocess.Popen[str]", log: IO[str]) -> int:
     text = ""
     while time.monotonic() < deadline and process.poll() is None:
         text += log.read()
-        if found := re.search(r"listening on \[127\.0\.0\.1\]:(\d+)", text):
+        if found := re.search(r"listening on \[[\w.:]+\]:(\d+)", text):
             return int(found[1])
         time.sleep(0.01)
     raise RuntimeError(f"the responder did not begin: {text}{log.read()}")
 
 
-def bound() -> socket.socket:
-    """A UDP socket of 127.0.0.1 on a port of the kernel's choice."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 0))
+def bound(host: str = "127.0.0.1") -> socket.socket:
+    """A UDP socket of that address on a port of the kernel's choice."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((host, 0))
     return sock

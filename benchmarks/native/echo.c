@@ -28,12 +28,22 @@ static int prepare(int fd)
 {
     const int stamps = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
     const int on = 1, ttl = 255, buffer = 4 << 20;
+    int family = AF_INET;
+    socklen_t length = sizeof family;
+    int failed;
 
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer) < 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
-    if (setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl) < 0 ||
-        setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof on) < 0 ||
-        setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on, sizeof on) < 0)
+    if (family == AF_INET6)
+        failed = setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof ttl) < 0 ||
+                 setsockopt(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &on, sizeof on) < 0 ||
+                 setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &on, sizeof on) < 0;
+    else
+        failed = setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl) < 0 ||
+                 setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof on) < 0 ||
+                 setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on, sizeof on) < 0;
+    if (failed)
         return -1;
     return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps);
 }
