@@ -323,6 +323,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--socket",
+        "--control-socket",
         default=ReflectorConfig.control_socket,
         metavar="PATH",
         help="control socket of the responder (default %(default)s)",
