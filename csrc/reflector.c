@@ -17,7 +17,8 @@
 
 #define NONE          TW_POOL_NONE
 #define TURN          64         /* sockets served, and sockets closed, in one turn of the loop */
-#define BUSY          16         /* packets at once that tell of more */
+#define BUSY          4          /* packets at once that tell of more */
+#define MOST_BUSY     4096       /* a power of two */
 #define WAKE          UINT64_MAX /* the id of no socket */
 #define MOST_SESSIONS 65536
 #define LOOK          256 /* sessions read under one lock */
@@ -46,8 +47,9 @@ struct tw_reflector {
 
     /* The loop's alone. */
     struct tw_batch batch;
-    uint64_t busy[TURN]; /* ids of sockets that are not in epoll */
-    int busy_count;
+    uint64_t busy[MOST_BUSY]; /* ids of sockets that are not in epoll: a ring */
+    uint32_t busy_first;
+    uint32_t busy_count;
 };
 
 /* ---- open, close, stop */
@@ -497,6 +499,22 @@ static void hear_wakes(struct tw_reflector *reflector, const struct epoll_event 
     }
 }
 
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_busy(struct tw_reflector *reflector)
+{
+    reflector->busy_count--;
+    return reflector->busy[reflector->busy_first++ % MOST_BUSY];
+}
+
+static void add_busy(struct tw_reflector *reflector, uint64_t id)
+{
+    reflector->busy[(reflector->busy_first + reflector->busy_count++) % MOST_BUSY] = id;
+}
+
 /* A socket that is closed by now resolves to nothing. */
 static int resolve_one(struct tw_reflector *reflector, uint64_t id, int busy, struct ready *ready)
 {
@@ -516,8 +534,8 @@ static int resolve(struct tw_reflector *reflector, const struct epoll_event *eve
 
     pthread_mutex_lock(&reflector->lock);
     reflector->stats.turns++;
-    for (int i = 0; i < reflector->busy_count; i++)
-        sockets += resolve_one(reflector, reflector->busy[i], 1, &ready[sockets]);
+    for (uint32_t left = smaller(reflector->busy_count, TURN); left > 0; left--)
+        sockets += resolve_one(reflector, next_busy(reflector), 1, &ready[sockets]);
     for (int i = 0; i < count; i++)
         sockets += resolve_one(reflector, events[i].data.u64, 0, &ready[sockets]);
     pthread_mutex_unlock(&reflector->lock);
@@ -542,11 +560,13 @@ static int set_busy(struct tw_reflector *reflector, const struct ready *ready, i
  * room.  One that is never empty is asked anyway, and need not be there. */
 static void watch(struct tw_reflector *reflector, const struct ready *ready, int packets)
 {
-    const int many = packets >= (ready->busy ? 1 : BUSY) && reflector->busy_count < TURN;
+    /* There is room again for one that was busy: it has just been taken out. */
+    const int room = ready->busy || reflector->busy_count < MOST_BUSY - TURN;
+    const int many = room && packets >= (ready->busy ? 1 : BUSY);
     const int busy = many == ready->busy || set_busy(reflector, ready, many) ? many : ready->busy;
 
     if (busy)
-        reflector->busy[reflector->busy_count++] = ready->id;
+        add_busy(reflector, ready->id);
 }
 
 int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms)
@@ -564,7 +584,6 @@ int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms)
     close_retired(reflector);
     bury_dying(reflector);
     sockets = resolve(reflector, events, count, ready);
-    reflector->busy_count = 0;
     for (int i = 0; i < sockets; i++) {
         const int served = serve(reflector, &ready[i]);
 
