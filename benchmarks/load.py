@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from benchmarks.programs import Responder, bound, cores, cpu_ns, pinned, program, responder
 from benchmarks.rounds import Side
@@ -29,6 +29,17 @@ class Flow(NamedTuple):
     fd: int
     address: str
     port: int
+
+
+class Asking(Protocol):
+    """What asks a reflector for something, with packets of ``length`` octets."""
+
+    @property
+    def length(self) -> int: ...
+
+    def side(self, flows: Sequence[Flow], pid: int) -> Side:
+        """Asks the reflector with that pid, from the other core."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,6 @@ class Load:
         return answer
 
     def side(self, flows: Sequence[Flow], pid: int) -> Side:
-        """Puts it to the reflector with that pid, from the other core."""
-
         def run() -> Mapping[str, float]:
             before_ns = cpu_ns(pid)
             with pinned(cores()[1]):
@@ -107,7 +116,7 @@ def _descriptors(flows: Iterable[Flow]) -> list[int]:
 
 
 @contextlib.contextmanager
-def bare(echo: Path, load: Load, chunk: int, host: str = LOOPBACK) -> Iterator[Side]:
+def bare(echo: Path, load: Asking, chunk: int, host: str = LOOPBACK) -> Iterator[Side]:
     """A recvmmsg/sendmmsg loop in C that understands nothing."""
     with bound(host) as port, bound(host) as client:
         arguments = [str(echo), str(port.fileno()), str(chunk)]
@@ -116,7 +125,7 @@ def bare(echo: Path, load: Load, chunk: int, host: str = LOOPBACK) -> Iterator[S
 
 
 @contextlib.contextmanager
-def naive(load: Load) -> Iterator[Side]:
+def naive(load: Asking) -> Iterator[Side]:
     """A reflector such as one writes in Python in an afternoon."""
     with bound() as port, bound() as client:
         arguments = [sys.executable, "-m", "benchmarks.naive", str(port.fileno())]
@@ -126,7 +135,7 @@ def naive(load: Load) -> Iterator[Side]:
 
 
 @contextlib.contextmanager
-def ours(load: Load, *options: str, sessions: int = 1, host: str = LOOPBACK) -> Iterator[Side]:
+def ours(load: Asking, *options: str, sessions: int = 1, host: str = LOOPBACK) -> Iterator[Side]:
     """``twampd`` with those options, and that many sessions."""
     with (
         responder(cores()[0], *options, host=host) as twampd,
@@ -136,12 +145,14 @@ def ours(load: Load, *options: str, sessions: int = 1, host: str = LOOPBACK) -> 
 
 
 @contextlib.contextmanager
-def reflected(twampd: Responder, length: int, sessions: int = 1) -> Iterator[list[Flow]]:
-    """That many started sessions of packets of ``length`` octets, a thousand of each socket."""
+def reflected(
+    twampd: Responder, length: int, sessions: int = 1, source: str | None = None
+) -> Iterator[list[Flow]]:
+    """That many started sessions of packets of ``length`` octets, a thousand of each socket of ``source``."""
     with asyncio.Runner() as loop, contextlib.ExitStack() as opened:
         flows = []
         for first in range(0, sessions, SESSIONS_PER_CONNECTION):
-            sock = opened.enter_context(bound(twampd.host))
+            sock = opened.enter_context(bound(source or twampd.host))
             client = loop.run(ControlClient.connect(twampd.host, twampd.port))
             opened.callback(lambda client: loop.run(client.aclose()), client)
             count = min(SESSIONS_PER_CONNECTION, sessions - first)
