@@ -56,7 +56,7 @@ class RoundTrips:
 
 @pytest.mark.parametrize("rate", [1_000, HALF_LOAD])
 def bench_round_trip(benchmark: Any, compiled: Callable[..., Path], rate: int) -> None:
-    seconds = 0.1 if benchmark.disabled else 2
+    seconds = 0.1 if benchmark.disabled else 1
     asking = RoundTrips(compiled("rtt"), rate, int(rate * seconds))
     with contextlib.ExitStack() as stack:
         sides = {

@@ -116,6 +116,7 @@ class Connection:
         self._service = service
         self._reader = reader
         self._writer = writer
+        self._outgoing = bytearray()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._end_reason = ""
@@ -185,6 +186,7 @@ class Connection:
         self._watch_duration()
         while self.state is not State.CLOSED:
             self._watch()
+            self._flush()
             await self._writer.drain()
             octets = await self._reader.read(READ_SIZE)
             self.heard_ns = time.monotonic_ns()
@@ -201,7 +203,13 @@ class Connection:
 
     def _send(self, message: Message) -> None:
         logger.debug("%s < %s", self.remote, message)
-        self._writer.write(self._conversation.send(message, time.monotonic_ns()))
+        self._outgoing += self._conversation.send(message, time.monotonic_ns())
+
+    def _flush(self) -> None:
+        """All that is to be said, in one go: a client may have asked for a lot at once."""
+        if self._outgoing:
+            self._writer.write(bytes(self._outgoing))
+            self._outgoing.clear()
 
     def _log(self, event: str, text: str, *values: object, **fields: object) -> None:
         """One event of the connection, as a line and as fields."""
@@ -259,6 +267,7 @@ class Connection:
                 timer.cancel()
 
     async def _close(self) -> None:
+        self._flush()
         self._writer.close()
         # A client that does not read must not keep us: what it has not taken by then is lost to it.
         try:

@@ -11,8 +11,8 @@ import logging
 import secrets
 import socket
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
@@ -184,7 +184,7 @@ class Sessions:
         self._clock = clock
         self._interface = interface
         # Sessions of each port, by the address (with port 0).
-        self._uses: defaultdict[Endpoint, Counter[int]] = defaultdict(Counter)
+        self._uses: dict[Endpoint, Counter[int]] = {}
         self._next_port = 0
         self._sid_time = 0
         self._all: dict[GrantedSession, None] = {}
@@ -228,7 +228,6 @@ class Sessions:
             local, reflector_id = self._place(asked, protected)
         except OSError as error:
             raise _refusal_of(error, asked.local) from error
-        self._uses[local._replace(port=0)][local.port] += 1
         self.accepted += 1
         session = GrantedSession(
             sid=sid,
@@ -334,30 +333,35 @@ class Sessions:
 
     def _place(self, asked: Asked, protected: Protected) -> tuple[Endpoint, int]:
         """The first Receiver Port that works: a local endpoint and the engine's id."""
-        for port in self._candidates(asked.local):
+        host = asked.local._replace(port=0)
+        uses = self._uses.get(host, Counter())  # not kept for an address that is not ours
+        for port in self._candidates(asked.local.port, uses):
             local = asked.local._replace(port=port)
             try:
-                return local, self._open(local, asked, protected)
+                reflector_id = self._open(local, asked, protected, is_new=port not in uses)
             except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EEXIST):
+                if error.errno not in (errno.EEXIST, errno.ENOENT):
                     raise
+            else:
+                self._uses[host] = uses
+                uses[port] += 1
+                return local, reflector_id
         # Every port is in use by this very peer, or by other programs.  A session that only waits for
         # its Timeout gives way to the new one that its sender asks for.
         for session in list(self._stopped):
             if session.asked.peer == asked.peer and session.local.address == asked.local.address:
                 self.end(session, "its ports are asked for anew")
-                return session.local, self._open(session.local, asked, protected)
+                return self._place(asked, protected)
         raise Refusal(
             Accept.TEMPORARY_RESOURCE_LIMITATION,
             "no_port",
             f"no free port in {self._ports[0]}-{self._ports[-1]} for {asked.peer}",
         )
 
-    def _candidates(self, wanted: Endpoint) -> Iterator[int]:
+    def _candidates(self, wanted: int, uses: Mapping[int, int]) -> Iterator[int]:
         """The asked port if it is one of ours, then unused ones in turn, then ports to share."""
-        if wanted.port in self._ports:
-            yield wanted.port
-        uses = self._uses[wanted._replace(port=0)]
+        if wanted in self._ports:
+            yield wanted
         first = self._next_port
         for used in (False, True):
             for position in chain(range(first, len(self._ports)), range(first)):
@@ -375,7 +379,7 @@ class Sessions:
         if not uses:
             del self._uses[host]
 
-    def _open(self, local: Endpoint, asked: Asked, protected: Protected) -> int:
+    def _open(self, local: Endpoint, asked: Asked, protected: Protected, *, is_new: bool) -> int:
         config = SessionConfig(
             local=local,
             peer=asked.peer,
@@ -383,10 +387,15 @@ class Sessions:
             mode=protected.mode,
             keys=protected.keys,
         )
-        if local.port in self._uses[local._replace(port=0)]:
-            return self._add(config, None)
-        with self._bind(local) as sock:
-            return self._add(config, sock)
+        if is_new:
+            try:
+                with self._bind(local) as sock:
+                    return self._add(config, sock)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        # Shared; or in use by a socket that the engine is about to close, and then keeps.
+        return self._add(config, None)
 
     def _add(self, config: SessionConfig, sock: socket.socket | None) -> int:
         try:
