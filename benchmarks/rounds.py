@@ -94,6 +94,7 @@ def publish(
     )
     if not benchmark.disabled:  # figures of one turn without a warm-up say nothing
         LINES.extend(lines)
+    benchmark.extra_info["question"] = question
     benchmark.extra_info["ratios"] = {key: value.record() for key, value in computed.items()}
     benchmark.extra_info["figures"] = {
         side: {name: rounds.figure(side, name).record() for name in figures}
