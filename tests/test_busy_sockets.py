@@ -55,6 +55,31 @@ def test_a_busy_socket_with_other_sessions_goes_on(bench: Bench) -> None:
     bench.exchange(staying, request())
 
 
+def test_a_flood_at_one_socket_keeps_no_other_waiting() -> None:
+    """However much waits at one, each has its turn."""
+    with (
+        contextlib.closing(SessionReflector()) as reflector,
+        contextlib.ExitStack() as opened,
+    ):
+        pairs = []
+        for _ in range(2):
+            port, client = (opened.enter_context(bound("127.0.0.1")) for _ in range(2))
+            config = SessionConfig(local=endpoint(port), peer=endpoint(client))
+            reflector.start(reflector.add(config, port))
+            pairs.append((port.getsockname(), client))
+        (flooded, flooding), (quiet, asking) = pairs
+        for _ in range(3):
+            for packet in numbers(3 * BUSY):
+                flooding.sendto(packet, flooded)
+            asking.sendto(request(), quiet)
+            assert reflector.step(5000) == BUSY + 1  # one batch there, and the one here
+            assert asking.recv(100)
+            while reflector.step(0):
+                pass
+            for _ in range(3 * BUSY):
+                flooding.recv(100)
+
+
 def test_more_busy_sockets_than_can_be_kept_are_all_served() -> None:
     with (
         contextlib.closing(SessionReflector()) as reflector,

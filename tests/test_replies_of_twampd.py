@@ -3,19 +3,22 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from by_hand import Probe, RawClient, free_port
+from conftest import NOT_TESTED
 from twampd import Twampd
 
 from twamp.protocol.packets import ReflectorPacket
 from twamp.protocol.timestamps import ErrorEstimate, unix_ns_from_ntp, unix_ns_from_ptp
+from twamp.session_reflector import RECEIVE_BUFFER
 
 LOOPBACK = ("--listen-address", "127.0.0.1")
 SECOND = 1_000_000_000
+RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -105,3 +108,40 @@ def test_without_light_nobody_answers_there(tmp_path: Path) -> None:
 
     with Twampd.running(tmp_path, *LOOPBACK, "--light-port", str(port)):
         run(test)
+
+
+@pytest.fixture
+def small_buffers() -> Iterator[None]:
+    """The kernel grants little to who has no privilege, while the test lasts."""
+    before = RMEM_MAX.read_text()
+    try:
+        RMEM_MAX.write_text("212992")
+    except OSError as error:
+        pytest.skip(f"{NOT_TESTED}: net.core.rmem_max cannot be set here: {error}")
+    yield
+    RMEM_MAX.write_text(before)
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("small_buffers")
+def test_a_receive_buffer_that_is_smaller_than_wished_is_told_once(tmp_path: Path) -> None:
+    async def test(twampd: Twampd) -> None:
+        for _ in range(2):
+            await reply_of(twampd)
+        twampd.wait_for("the kernel grants receive buffers of")
+        granted = (await twampd.show("counters"))["counters"]["packets"]["receive_buffer"]
+        assert f"receive buffers of {granted} octets, not {RECEIVE_BUFFER}" in twampd.log
+        await asyncio.sleep(1.5)  # another look
+        assert twampd.log.count("the kernel grants") == 1
+
+    powerless = ("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin")
+    with Twampd.running(tmp_path, *LOOPBACK, prefix=powerless) as twampd:
+        run(lambda: test(twampd))
+    with Twampd.running(tmp_path, *LOOPBACK) as twampd:
+
+        async def untold() -> None:
+            await reply_of(twampd)
+            await asyncio.sleep(1.5)
+            assert "the kernel grants" not in twampd.log
+
+        run(untold)

@@ -28,7 +28,7 @@ from twamp.logs import Limiter
 from twamp.options import Given, key_of, rows
 from twamp.privileges import identity
 from twamp.server import Server
-from twamp.session_reflector import SessionReflector
+from twamp.session_reflector import RECEIVE_BUFFER, SessionReflector
 from twamp.snapshot import Snapshot
 from twamp.state import State
 from twamp.systemd import Notifier, watchdog_interval
@@ -87,6 +87,7 @@ class Responder:
         self._light_sessions: list[int] = []
         self._returned = False  # the interface is back, and nothing listens there yet
         self._obstacle = ""  # why not
+        self._buffer_told = False
         with contextlib.ExitStack() as bound:
             self._listeners = list(inherited) or _bound("port", config, open_listeners)
             self._light = _bound("light-port", config, open_light_sockets) if config.light else []
@@ -330,6 +331,7 @@ class Responder:
         pause = min(LOOK_EVERY, watchdog_interval() or LOOK_EVERY)
         while True:
             self._look_at_clock(clock)
+            self._look_at_buffer()
             if interface is not None:
                 self._look_at_interface(interface)
             if heartbeat.beats(self.reflector.stats().turns):
@@ -340,6 +342,18 @@ class Responder:
             self._notifier.status(self._status_line())
             self._limiter.report()
             await asyncio.sleep(pause)
+
+    def _look_at_buffer(self) -> None:
+        """Says once that the kernel gives less room for packets than was asked for."""
+        granted = self.reflector.stats().receive_buffer
+        if not self._buffer_told and 0 < granted < RECEIVE_BUFFER:
+            self._buffer_told = True
+            logger.warning(
+                "the kernel grants receive buffers of %d octets, not %d: a burst may overflow them;"
+                " raise net.core.rmem_max, or give CAP_NET_ADMIN",
+                granted,
+                RECEIVE_BUFFER,
+            )
 
     def _look_at_clock(self, clock: ClockWatch) -> None:
         step_ns = clock.look(time.time_ns(), time.monotonic_ns())
