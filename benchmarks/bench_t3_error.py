@@ -2,7 +2,8 @@
 
 The error of T3 is what the kernel says of when a reply entered the receiver's network stack, which on
 loopback is in the very call that sent it, less T3.  Every reply is looked at, and the order of its times:
-T1 read before the request was sent, T2 and T3 of the reply, and when it came, T4.
+T1 read before the request was sent, T2 and T3 of the reply, and when it came, T4.  ``corrected`` is with
+``--t3-correction``, of which a reply in a thousand may come before its T3; ``early`` is their share.
 """
 
 import contextlib
@@ -18,6 +19,8 @@ PERCENTILES = ("50", "90", "99", "99.9")
 SIDES = {
     "t3-budget 5, one session": ((), 1, 1_000_000),
     "t3-budget 5, 32 sessions": ((), 32, 200_000),
+    "corrected": (("--t3-correction",), 1, 200_000),
+    "corrected, 32 sessions": (("--t3-correction",), 32, 200_000),
     "tx-batch 2": (("--tx-batch", "2"), 1, 200_000),
     "tx-batch 64": (("--tx-batch", "64"), 1, 200_000),
 }
@@ -29,7 +32,8 @@ def side(load: Load, flows: list[Flow]) -> Side:
             answer = load.ask(flows)
         errors = answer["t3_error_ns"]
         return {f"t3_error_p{name}_us": errors[name] / 1e3 for name in PERCENTILES} | {
-            "disordered": answer["disordered"],
+            "disordered": answer["disordered"] / answer["replies"],
+            "early": answer["early"] / answer["replies"],
             "lost": answer["lost"],
             "packets": answer["replies"],
         }
@@ -50,7 +54,8 @@ def bench_t3_error(benchmark: Any, compiled: Callable[..., Path]) -> None:
             sides[name] = side(load, flows)
         rounds = interleave(benchmark, sides)
     for name in sides:
-        assert not any(rounds.figure(name, "disordered").values), f"{name}: times out of order"
+        most = 0.001 if "corrected" in name else 0  # of these a few may come before their T3
+        assert rounds.figure(name, "disordered").median <= most, f"{name}: times out of order"
     benchmark.extra_info["distributions"] = {
         "t3 error": {"unit": "ns"}
         | {
@@ -67,4 +72,6 @@ def bench_t3_error(benchmark: Any, compiled: Callable[..., Path]) -> None:
         rounds,
         ("t3_error_p99_us", "t3-budget 5, one session", "tx-batch 64"),
         ("t3_error_p50_us", "t3-budget 5, one session", "tx-batch 64"),
+        ("t3_error_p50_us", "corrected", "t3-budget 5, one session"),
+        ("t3_error_p50_us", "corrected, 32 sessions", "t3-budget 5, 32 sessions"),
     )

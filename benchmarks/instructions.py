@@ -23,6 +23,13 @@ RECORD = Path(__file__).with_name("instructions.json")
 FLAGS = ("-std=gnu11", "-O2", f"-I{ROOT / 'csrc'}")
 TOLERANCE = 0.05
 FEW, MANY = 640, 1920  # packets; multiples of a batch
+# What happens so many times a second, and not to every packet.
+NOW_AND_THEN = (
+    "tw_sampler_",
+    "tw_residuals_",
+    "tw_socket_read_departure",
+    "tw_socket_write_transmit",
+)
 
 
 @dataclass(frozen=True)
@@ -63,16 +70,20 @@ def compile_steps(directory: Path) -> Path:
 def own_instructions(profile: str, program: str) -> int:
     """The sum of what a callgrind profile charges to functions of ``program`` itself.
 
-    The file names an object once (``ob=(6) /path``) and then by its number; a line of cost belongs to the
-    object named last, but the one after ``calls=`` is the cost of what was called.
+    The file names an object once (``ob=(6) /path``) and then by its number, and a function (``fn=``) likewise;
+    a line of cost belongs to those named last, but the one after ``calls=`` is the cost of what was called.
     """
-    names: dict[str, str] = {}
-    own, called, total = False, False, 0
+    names: dict[tuple[str, str], str] = {}
+    object_is_own = own = called = False
+    total = 0
     for line in profile.splitlines():
-        if found := re.match(r"c?ob=\((\d+)\)(?: (.*))?", line):
-            names.setdefault(found[1], found[2] or "")
-            if line.startswith("ob="):
-                own = names[found[1]] == program
+        if found := re.match(r"(c?)(ob|fn)=\((\d+)\)(?: (.*))?", line):
+            caller, kind, number, text = found.groups()
+            name = names.setdefault((kind, number), text or "")
+            if not caller and kind == "ob":
+                object_is_own = name == program
+            elif not caller:
+                own = object_is_own and not name.startswith(NOW_AND_THEN)
         elif line.startswith("calls="):
             called = True
         elif re.match(r"[+*-]?\d* ?\d+$", line):

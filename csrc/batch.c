@@ -30,12 +30,18 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
         (config->tx_batch == 0 ? config->t3_budget_ns : POSITION_ERROR_NS * config->tx_batch);
     batch->ptp = config->timestamp_format == TW_FORMAT_PTP;
     batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
-    return result == 0 && batch->numberings == NULL ? -ENOMEM : result;
+    batch->outbox.sampler.correct = config->t3_correction;
+    batch->outbox.sampler.off = config->timestamp == TW_TIMESTAMP_USER;
+    batch->departures = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->departures);
+    if (batch->numberings == NULL || batch->departures == NULL)
+        return -ENOMEM;
+    return result;
 }
 
 void tw_batch_close(struct tw_batch *batch)
 {
     free(batch->numberings);
+    free(batch->departures);
     tw_outbox_close(&batch->outbox);
     tw_io_close(&batch->rx);
 }
@@ -48,7 +54,9 @@ static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
         return;
     batch->estimated_ns = now_ns;
     batch->error_estimates[TW_SOURCE_KERNEL] =
-        tw_clock_error_estimate(batch->least_error_ns) | format;
+        tw_clock_error_estimate(batch->t3_error_ns != 0 ? STAMP_ERROR_NS + batch->t3_error_ns
+                                                        : batch->least_error_ns) |
+        format;
     batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS) | format;
 }
 
@@ -118,6 +126,9 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
     const uint16_t own_port = pool->sockets[socket].key.port;
 
     batch->socket = socket;
+    if (batch->departures[socket].generation != pool->sockets[socket].generation)
+        batch->departures[socket] =
+            (struct tw_departures){.generation = pool->sockets[socket].generation};
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
         const struct tw_pool_session *session;
@@ -253,7 +264,7 @@ void tw_batch_answer(struct tw_batch *batch, int fd)
     const int replies = build(batch);
 
     if (replies > 0)
-        tw_outbox_send(&batch->outbox, fd, replies);
+        tw_outbox_send(&batch->outbox, fd, &batch->departures[batch->socket], replies);
     for (int i = 0; i < replies; i++) {
         struct tw_verdict *verdict = &batch->verdicts[batch->answered[i]];
 
@@ -300,10 +311,17 @@ static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
     stats->overflows += (uint32_t)more;
 }
 
-/* All at once, so that the sums hold in every snapshot. */
-void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
-                   struct tw_reflector_stats *stats)
+void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket)
 {
+    tw_sampler_read(&batch->outbox.sampler, fd, &batch->departures[socket]);
+}
+
+/* All at once, so that the sums hold in every snapshot. */
+void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_reflector_stats *stats,
+                   struct tw_residuals *residuals)
+{
+    if (tw_sampler_post(&batch->outbox.sampler, residuals))
+        batch->t3_error_ns = tw_residuals_percentile(residuals, 99);
     stats->segmented = batch->outbox.segmented;
     stats->segments_refused = batch->outbox.segments_refused;
     stats->t3_chunk = batch->outbox.single.eighths;

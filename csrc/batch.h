@@ -31,12 +31,14 @@ struct tw_verdict {
 };
 
 struct tw_batch {
-    struct tw_numbering *numberings; /* by row of the session */
+    struct tw_numbering *numberings;  /* by row of the session */
+    struct tw_departures *departures; /* by row of the socket */
     struct tw_verdict verdicts[TW_BATCH];
     uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
     uint16_t error_estimates[TW_SOURCE_COUNT];
     uint64_t estimated_ns;   /* when that was; CLOCK_MONOTONIC, 0 = never */
-    uint64_t least_error_ns; /* of kernel stamps, beside the clock's */
+    uint64_t least_error_ns; /* of kernel stamps, beside the clock's: what is expected of T3 */
+    uint64_t t3_error_ns;    /* what is measured of it; 0 = not yet */
     uint64_t now_ns;         /* when the batch was received; CLOCK_MONOTONIC */
     uint32_t socket;         /* row */
     int count;
@@ -52,5 +54,7 @@ int tw_batch_receive(struct tw_batch *batch, int fd); /* how many packets, or -e
 void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
                      struct tw_admission *admission, uint32_t socket);
 void tw_batch_answer(struct tw_batch *batch, int fd);
-void tw_batch_post(const struct tw_batch *batch, struct tw_pool *pool,
-                   struct tw_reflector_stats *stats);
+void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_reflector_stats *stats,
+                   struct tw_residuals *residuals);
+/* What woke the loop, and was no packet, may be a stamp. */
+void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket);

@@ -27,6 +27,9 @@ int tw_socket_endpoint(const union tw_sockaddr *address, struct tw_endpoint *end
 int tw_socket_prepare(int fd, int ip_version, uint32_t receive_buffer, uint8_t ttl);
 uint32_t tw_socket_overflows(int fd); /* datagrams lost so far for want of receive buffer */
 int tw_socket_stamp_receive(int fd);  /* software receive stamps */
+/* Software receive stamps, and transmit stamps of what asks for them by
+ * tw_socket_write_transmit_stamp: numbered from 0, on the error queue. */
+int tw_socket_stamp_asked(int fd);
 int tw_socket_stamp_nothing(int fd);
 int tw_socket_stamp_both(int fd); /* and transmit stamps, numbered from 0, on the error queue */
 int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp);
@@ -37,6 +40,8 @@ void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx);
 size_t tw_socket_write_tos(void *control, int ip_version, uint8_t tos);
 /* The same for where a reply leaves from: the address that the packet of rx was sent to. */
 size_t tw_socket_write_source(void *control, const struct tw_rx *rx);
+/* Writes a message that asks for a transmit stamp of this packet; returns its length. */
+size_t tw_socket_write_transmit_stamp(void *control);
 /* Writes a UDP_SEGMENT message, for segments of so many octets; returns its length. */
 size_t tw_socket_write_segment(void *control, uint16_t octets);
 uint32_t tw_socket_receive_buffer(int fd); /* octets that the kernel grants to packets */

@@ -176,13 +176,33 @@ static uint8_t drop_for(int error)
     return error == -EAGAIN || error == -ENOBUFS ? TW_DROP_SEND_BUFFER : TW_DROP_SEND_REFUSED;
 }
 
-/* A call of sendmmsg; how many replies are done with. */
-static int send_singles(struct tw_outbox *outbox, int fd, int at, int count)
+/* The message gets a copy of its control messages that can be added to. */
+static void copy_control(struct tw_outbox *outbox, struct msghdr *message)
+{
+    memcpy(outbox->control, message->msg_control, message->msg_controllen);
+    message->msg_control = outbox->control;
+}
+
+static void ask_for_stamp(struct msghdr *message)
+{
+    uint8_t *control = message->msg_control;
+
+    message->msg_controllen += tw_socket_write_transmit_stamp(control + message->msg_controllen);
+}
+
+/* A call of sendmmsg; how many replies are done with.  asking: the position of who asks for a
+ * stamp. */
+static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int asking)
 {
     int sent;
 
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         outbox->chunk[i].msg_hdr = outbox->io.headers[outbox->order[at + i]].msg_hdr;
+        if (at + i == asking) {
+            copy_control(outbox, &outbox->chunk[i].msg_hdr);
+            ask_for_stamp(&outbox->chunk[i].msg_hdr);
+        }
+    }
     do
         sent = tw_io_send(outbox->chunk, fd, count);
     while (sent == -EINTR);
@@ -216,7 +236,7 @@ static void refuse_segments(struct tw_outbox *outbox, int at, int count)
 
 /* One send of size segments, of count replies in all; how many are done with, 0 when they are to be
  * sent singly. */
-static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int count)
+static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int count, int asking)
 {
     const int first = outbox->order[at];
     struct msghdr message = outbox->io.headers[first].msg_hdr;
@@ -226,8 +246,9 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int coun
         outbox->segments[i] = outbox->io.vectors[outbox->order[at + i]];
     message.msg_iov = outbox->segments;
     message.msg_iovlen = (size_t)size;
-    memcpy(outbox->control, message.msg_control, message.msg_controllen);
-    message.msg_control = outbox->control;
+    copy_control(outbox, &message);
+    if (asking >= at && asking < at + size)
+        ask_for_stamp(&message);
     message.msg_controllen += tw_socket_write_segment(outbox->control + message.msg_controllen,
                                                       (uint16_t)outbox->io.vectors[first].iov_len);
     do
@@ -263,15 +284,17 @@ static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as
     return end - at;
 }
 
-void tw_outbox_send(struct tw_outbox *outbox, int fd, int count)
+void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *departures, int count)
 {
     uint64_t now_ns;
     int at = 0;
+    int asking;
 
     if (outbox->budget_ns != 0 && count >= LEAST_RUN)
         order_by_peer(outbox, count);
     else
         order_as_built(outbox, count);
+    asking = tw_sampler_choose(&outbox->sampler, fd, departures, count, tw_clock_unix_ns());
     now_ns = tw_clock_unix_ns();
     while (at < count) {
         int as_run;
@@ -279,10 +302,13 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, int count)
         const uint64_t began_ns = now_ns;
         int done;
 
-        stamp_all(outbox, at, size, began_ns);
-        done = as_run ? send_run(outbox, fd, at, size, count) : send_singles(outbox, fd, at, size);
-        at += done;
+        stamp_all(outbox, at, size, began_ns + outbox->sampler.correction_ns);
+        done = as_run ? send_run(outbox, fd, at, size, count, asking)
+                      : send_singles(outbox, fd, at, size, asking);
         now_ns = tw_clock_unix_ns();
+        if (asking >= at && asking < at + done && !outbox->replies[outbox->order[asking]].drop)
+            tw_sampler_sent(&outbox->sampler, fd, departures, began_ns);
+        at += done;
         if (done == size)
             learn(as_run ? &outbox->run : &outbox->single, size, now_ns - began_ns,
                   outbox->budget_ns);

@@ -4,6 +4,7 @@
 #pragma once
 #include "io_mmsg.h" /* first: it asks for _GNU_SOURCE */
 #include "crypto.h"
+#include "residual.h"
 
 #define TW_RUN_MAX 16 /* segments of one send */
 
@@ -30,10 +31,11 @@ struct tw_outbox {
     struct tw_reply replies[TW_BATCH];
     struct mmsghdr chunk[TW_BATCH]; /* of one call */
     struct iovec segments[TW_RUN_MAX];
-    _Alignas(8) uint8_t control[TW_CONTROL_OCTETS]; /* of a run */
+    _Alignas(8) uint8_t control[TW_CONTROL_OCTETS]; /* of a run, or of who asks for a stamp */
     uint8_t order[TW_BATCH];                        /* replies, those of a peer together */
     struct tw_portion single;
     struct tw_portion run;
+    struct tw_sampler sampler;
     uint64_t budget_ns;        /* 0 = chunks of a fixed size, and no runs */
     uint64_t segmented;        /* replies that left in runs */
     uint32_t segments_refused; /* runs that the kernel did not take */
@@ -44,5 +46,5 @@ struct tw_outbox {
  * to be closed. */
 int tw_outbox_open(struct tw_outbox *outbox, uint32_t tx_batch, uint32_t budget_ns, int ptp);
 void tw_outbox_close(struct tw_outbox *outbox);
-/* Sends the first count replies; each gets its drop. */
-void tw_outbox_send(struct tw_outbox *outbox, int fd, int count);
+/* Sends the first count replies; each gets its drop.  departures are those of the socket. */
+void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *departures, int count);

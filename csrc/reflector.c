@@ -38,6 +38,7 @@ struct tw_reflector {
     struct tw_cipher
         *retired; /* of removed sessions: the loop may be using them, and closes them */
     struct tw_reflector_stats stats;
+    struct tw_residuals residuals;
     struct tw_reflector_config config;
     int epoll;
     int wake;
@@ -225,7 +226,7 @@ static int choose_stamps(const struct tw_reflector *reflector, int fd)
         tw_socket_stamp_nothing(fd); /* refused: it never stamped */
         return 0;
     }
-    result = tw_socket_stamp_receive(fd);
+    result = tw_socket_stamp_asked(fd);
     /* Refused, though it need not be: receive_sources will show it. */
     return reflector->config.timestamp == TW_TIMESTAMP_KERNEL ? result : 0;
 }
@@ -437,6 +438,13 @@ void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stat
     pthread_mutex_unlock(&reflector->lock);
 }
 
+void tw_reflector_residuals(struct tw_reflector *reflector, struct tw_residuals *residuals)
+{
+    pthread_mutex_lock(&reflector->lock);
+    *residuals = reflector->residuals;
+    pthread_mutex_unlock(&reflector->lock);
+}
+
 /* ---- the loop: one thread */
 
 /* One batch of one socket; how many packets. */
@@ -445,14 +453,17 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
     struct tw_batch *batch = &reflector->batch;
     const int count = tw_batch_receive(batch, ready->fd);
 
-    if (count <= 0)
-        return 0; /* EAGAIN: a bad checksum woke us; whatever it is, the next turn asks again */
+    if (count <= 0) {
+        /* EAGAIN: a stamp or a bad checksum woke us; whatever it is, the next turn asks again. */
+        tw_batch_read_stamps(batch, ready->fd, ready->socket);
+        return 0;
+    }
     pthread_mutex_lock(&reflector->lock);
     tw_batch_assign(batch, &reflector->pool, &reflector->admission, ready->socket);
     pthread_mutex_unlock(&reflector->lock);
     tw_batch_answer(batch, ready->fd);
     pthread_mutex_lock(&reflector->lock);
-    tw_batch_post(batch, &reflector->pool, &reflector->stats);
+    tw_batch_post(batch, &reflector->pool, &reflector->stats, &reflector->residuals);
     pthread_mutex_unlock(&reflector->lock);
     return count;
 }

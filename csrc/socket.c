@@ -160,6 +160,12 @@ int tw_socket_stamp_receive(int fd)
     return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE);
 }
 
+int tw_socket_stamp_asked(int fd)
+{
+    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
+                                SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY);
+}
+
 int tw_socket_stamp_nothing(int fd)
 {
     return set_stamping(fd, 0);
@@ -344,6 +350,13 @@ static int is_link_local(const struct tw_rx *rx)
     if (rx->asked_ip_version == 4)
         return rx->asked[0] == 169 && rx->asked[1] == 254;
     return rx->asked[0] == 0xfe && (rx->asked[1] & 0xc0) == 0x80;
+}
+
+size_t tw_socket_write_transmit_stamp(void *control)
+{
+    const uint32_t flags = SOF_TIMESTAMPING_TX_SOFTWARE;
+
+    return write_control(control, SOL_SOCKET, SO_TIMESTAMPING_OLD, &flags, sizeof flags);
 }
 
 size_t tw_socket_write_segment(void *control, uint16_t octets)

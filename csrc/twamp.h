@@ -153,7 +153,8 @@ struct tw_reflector_config {
     uint32_t spin_us;         /* how long the loop looks for packets before it sleeps */
     uint8_t timestamp;        /* enum tw_timestamp */
     uint8_t timestamp_format; /* enum tw_format */
-    uint8_t reserved[2];
+    uint8_t t3_correction;    /* whether T3 is corrected by what is known of its error */
+    uint8_t reserved;
 };
 
 struct tw_session_config {
@@ -193,6 +194,19 @@ struct tw_reflector_stats {
     uint32_t receive_buffer; /* octets that the kernel granted, less its bookkeeping; of the latest
                                 socket */
     uint32_t t3_chunk;       /* replies under one T3 now, in eighths */
+};
+
+#define TW_RESIDUAL_BUCKETS 832
+
+/* How much later than its T3 a reply has left, of those that asked the kernel. */
+struct tw_residuals {
+    uint64_t samples;
+    uint64_t missed; /* asked for, and never told */
+    uint64_t early;  /* of samples: left before its T3, by the kernel's word; in counts as 0 */
+    uint32_t correction_ns; /* is added to the clock for T3, now */
+    uint32_t most_ns;
+    /* By ns: 0..31 one each; above, 32 for each doubling. */
+    uint32_t counts[TW_RESIDUAL_BUCKETS];
 };
 
 int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflector **reflector);
@@ -249,6 +263,7 @@ int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
 int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t *ids,
                                   uint32_t count, struct tw_session_stats *stats, uint8_t *found);
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);
+void tw_reflector_residuals(struct tw_reflector *reflector, struct tw_residuals *residuals);
 
 /* ---- sender.c: the Session-Sender ------------------------------------------------------------ */
 

@@ -52,6 +52,7 @@ def test_defaults_are_the_published_ones() -> None:
         "timestamp_format": "ntp",
         "rate_limit": 0,
         "t3_budget": 5,
+        "t3_correction": False,
         "tx_batch": 0,
         "workers": 1,
         "cpu": (),

@@ -380,6 +380,7 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
         ("pool_test", ["pool.c", "index.c"]),
         ("admission_test", ["admission.c", "clients.c", "index.c"]),
         ("clients_test", ["clients.c"]),
+        ("residual_test", ["residual.c", "socket.c"]),
     ],
 )
 def test_unit_in_c(program: str, units: list[str], tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def some_counters() -> Counters:
             "receive_buffer": 143,
             "t3_chunk": 1.25,
         },
+        "t3_error": {
+            "samples": 144,
+            "missed": 145,
+            "early": 146,
+            "correction_ns": 1470,
+            "p50_ns": 1480,
+            "p99_ns": 1490,
+            "max_ns": 15000,
+        },
         "events": {"transmit-error": 138, "log-lost": 0},
     }
 
@@ -186,6 +195,10 @@ def expected(state: State) -> dict[Key, float]:
         "twamp_reflector_segments_refused_total": packets["segments_refused"],
         "twamp_reflector_receive_buffer_bytes": packets["receive_buffer"],
         "twamp_reflector_t3_chunk_packets": packets["t3_chunk"],
+        "twamp_t3_correction_seconds": counters["t3_error"]["correction_ns"] / 1e9,
+        "twamp_transmit_stamps_total": counters["t3_error"]["samples"],
+        "twamp_transmit_stamps_missed_total": counters["t3_error"]["missed"],
+        "twamp_transmit_stamps_early_total": counters["t3_error"]["early"],
         "twamp_clock_synchronized": 1 if status["clock_synchronized"] else 0,
         "twamp_start_time_seconds": datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC).timestamp(),
         "twamp_reloads_total": status["reloads"],
@@ -199,6 +212,13 @@ def expected(state: State) -> dict[Key, float]:
     ):
         for key, number in values.items():
             result[name, frozenset({(label, key)})] = number
+    error = counters["t3_error"]
+    for quantile, ns in (
+        ("0.5", error["p50_ns"]),
+        ("0.99", error["p99_ns"]),
+        ("1", error["max_ns"]),
+    ):
+        result["twamp_t3_error_seconds", frozenset({("quantile", quantile)})] = ns / 1e9
     for point, sources in packets["timestamp_sources"].items():
         for source, number in sources.items():
             labels = frozenset({("point", point), ("source", source)})
@@ -251,7 +271,7 @@ def test_nothing_of_a_single_client_is_told(served: Served) -> None:
     text = get(served(lambda: state).address)[2]
     assert not re.search("192[.]0[.]2[.]77|c0ffee", text)
     labels = {label for row in METRICS for label in row.labels}
-    assert labels == {"reason", "event", "point", "source", "version"}
+    assert labels == {"reason", "event", "point", "source", "version", "quantile"}
 
 
 def test_every_metric_is_described_and_typed(served: Served) -> None:

@@ -43,6 +43,11 @@ def test_only_the_program_s_own_functions_count_and_calls_not_twice() -> None:
     assert own_instructions(PROFILE, "/lib/libc.so.6") == 10 + 1
 
 
+def test_what_is_not_done_for_every_packet_does_not_count() -> None:
+    profile = PROFILE.replace("fn=(840) tw_io_receive", "fn=(840) tw_sampler_read")
+    assert own_instructions(profile, "/tmp/steps") == 100
+
+
 @pytest.mark.parametrize(
     ("ratio", "is_fault"), [(1.0, False), (1 + TOLERANCE, False), (1.051, True), (0.5, False)]
 )

@@ -138,6 +138,15 @@ STATE: State = {
             "receive_buffer": 143,
             "t3_chunk": 1.25,
         },
+        "t3_error": {
+            "samples": 144,
+            "missed": 145,
+            "early": 146,
+            "correction_ns": 1470,
+            "p50_ns": 1480,
+            "p99_ns": 1490,
+            "max_ns": 15000,
+        },
         "events": {"hmac_failed": 0, "reload_failed": 1},
     },
     "config": [

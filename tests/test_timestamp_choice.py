@@ -24,6 +24,7 @@ from twamp.session_sender import SenderConfig, SessionSender
 MS = 1_000_000
 SO_TIMESTAMPING = 65
 EVERY_STAMP = 1 << 3 | 1 << 4
+ASKED_STAMPS = 1 << 7 | 1 << 11  # SOF_TIMESTAMPING_OPT_ID, OPT_TSONLY
 KEYS = PacketKeys(bytes(range(16)), bytes(range(32)))
 MODES = {Protection.AUTHENTICATED: 2, Protection.ENCRYPTED: 4}
 
@@ -50,7 +51,9 @@ def test_the_kernel_stamps_where_it_can(timestamp: str) -> None:
         bench.send(client, *(request(number) for number in range(20)))
         assert bench.reflector.stats().receive_sources == {"kernel": 20, "user": 0, "hardware": 0}
         assert bench.reflector.session_stats(session).last_source == "kernel"
-        assert bench.port.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING) == EVERY_STAMP
+        assert bench.port.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING) == (
+            EVERY_STAMP | ASKED_STAMPS
+        )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

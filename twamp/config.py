@@ -131,6 +131,10 @@ class ReflectorConfig(Config):
         5, 1, 1000, "microseconds that a reply may leave after the T3 that it carries: "
         "more is faster", restart=True,
     )  # fmt: skip
+    t3_correction: bool = option(
+        False, help="correct T3 by what the kernel says of when replies leave", read=flag,
+        restart=True,
+    )  # fmt: skip
     tx_batch: int = option(
         0, 0, 64, "replies under one T3; 0: as many as t3-budget allows", restart=True
     )

@@ -36,6 +36,8 @@ ACCEPT_PAUSE_SECONDS = 0.1  # when the process is out of file descriptors
 
 logger = logging.getLogger(__name__)
 
+NS = 1_000_000_000
+
 # ---- what is told: one row per metric ------------------------------------------------------------
 
 Samples = Mapping[tuple[str, ...], float]  # values of the labels -> value
@@ -77,6 +79,12 @@ def _timestamp_sources(state: State) -> Samples:
         for point, sources in points.items()
         for source, packets in sources.items()
     }
+
+
+def _t3_errors(state: State) -> Samples:
+    error = state["counters"]["t3_error"]
+    quantiles = {"0.5": error["p50_ns"], "0.99": error["p99_ns"], "1": error["max_ns"]}
+    return {(quantile,): value / NS for quantile, value in quantiles.items()}
 
 
 METRICS: tuple[MetricRow, ...] = (
@@ -213,6 +221,33 @@ METRICS: tuple[MetricRow, ...] = (
         "reflector_sockets",
         "UDP sockets of test sessions.",
         lambda state: state["counters"]["packets"]["sockets"],
+    ),
+    MetricRow(
+        "twamp_t3_error_seconds",
+        "gauge",
+        "How much later than its T3 a reply leaves, by quantile since the start.",
+        ("quantile",),
+        _t3_errors,
+    ),
+    _gauge(
+        "t3_correction_seconds",
+        "What is added to the clock for T3.",
+        lambda state: state["counters"]["t3_error"]["correction_ns"] / NS,
+    ),
+    _counter(
+        "transmit_stamps",
+        "Replies of which the kernel told when they left.",
+        lambda counters: counters["t3_error"]["samples"],
+    ),
+    _counter(
+        "transmit_stamps_missed",
+        "Replies of which the kernel was asked when they left, and did not tell.",
+        lambda counters: counters["t3_error"]["missed"],
+    ),
+    _counter(
+        "transmit_stamps_early",
+        "Replies that left before their T3, by the kernel's word.",
+        lambda counters: counters["t3_error"]["early"],
     ),
     MetricRow(
         "twamp_timestamp_packets_total",

@@ -431,6 +431,7 @@ def _make_reflector(config: ReflectorConfig, cpu: int | None) -> SessionReflecto
         maximum_sessions=config.maximum_sessions,
         tx_batch=config.tx_batch,
         t3_budget_ns=config.t3_budget * 1000,
+        t3_correction=config.t3_correction,
         hash_seed=secrets.randbits(64),
         rate_limit=config.rate_limit,
         timestamp=config.timestamp,

@@ -15,7 +15,9 @@ caller's, to be closed: C keeps a duplicate until the last session there is remo
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import math
 import os
 import secrets
 import socket
@@ -90,6 +92,35 @@ class ReflectorStats:
     turns: int = 0  # of the loop: while it lives, a nudge makes one more
 
 
+@dataclass(frozen=True, kw_only=True)
+class Residuals:
+    """``struct tw_residuals``: how much later than its T3 a reply has left, of the sampled ones.
+
+    ``counts`` are by ns: 0..31 one each; above, 32 for each doubling.
+    """
+
+    samples: int = 0
+    missed: int = 0  # asked for, and never told
+    early: int = 0  # of samples: left before its T3, by the kernel's word; among counts as 0
+    correction_ns: int = 0  # is added to the clock for T3, now
+    most_ns: int = 0
+    counts: Sequence[int] = ()
+
+    def percentile_ns(self, percent: float) -> int:
+        """The nearest rank, to the end of its bucket, 3 % more at most; 0 without samples."""
+        wanted = math.ceil(self.samples * percent / 100)
+        for bucket, seen in enumerate(itertools.accumulate(self.counts)):
+            if seen >= max(wanted, 1):
+                return min(_end_of_bucket(bucket), self.most_ns)
+        return 0
+
+
+def _end_of_bucket(bucket: int) -> int:
+    if bucket < 32:
+        return bucket
+    return ((bucket % 32 + 33) << (bucket // 32 - 1)) - 1
+
+
 _DROPS = enum_names("tw_drop", "TW_DROP_")
 _SOURCES = enum_names("tw_source", "TW_SOURCE_")
 _TIMESTAMPS = enum_names("tw_timestamp", "TW_TIMESTAMP_")
@@ -157,6 +188,7 @@ class SessionReflector:
     :meth:`close` the end.  Replies leave in
     chunks under one T3 each, as large as ``t3_budget_ns`` allows (more is faster, and the last of a
     chunk leaves that much later than it says), or of ``tx_batch`` replies where that is not 0.
+    With ``t3_correction`` T3 gets three quarters of the least that replies have left later than it, lately.
     ``rate_limit`` is for :meth:`set_rate_limit`.
 
     ``timestamp`` is who reads the clock for the Receive Timestamp: ``kernel``, ``user`` (this program), or
@@ -177,6 +209,7 @@ class SessionReflector:
         receive_buffer: int = RECEIVE_BUFFER,
         tx_batch: int = 0,  # 0..64
         t3_budget_ns: int = T3_BUDGET_NS,
+        t3_correction: bool = False,
         rate_limit: int = 0,  # 0..2^32-1
         timestamp: str = "auto",
         timestamp_format: str = "ntp",
@@ -196,6 +229,7 @@ class SessionReflector:
             "receive_buffer": receive_buffer,
             "tx_batch": tx_batch,
             "t3_budget_ns": t3_budget_ns,
+            "t3_correction": t3_correction,
             "rate_limit": rate_limit,
             "timestamp": _named("timestamp", timestamp, _TIMESTAMPS),
             "timestamp_format": _named("timestamp_format", timestamp_format, _FORMATS),
@@ -417,6 +451,25 @@ class SessionReflector:
             segments_refused=native.segments_refused,
             receive_buffer=native.receive_buffer,
             chunk=native.t3_chunk / 8,
+        )
+
+    def residuals(self) -> Residuals:
+        """How true T3 is, of about a thousand replies a second at most; from any thread.
+
+        Empty once it is closed, and where the kernel is not to stamp.
+        """
+        native = ffi.new("struct tw_residuals *")
+        with self._lock:
+            if self._handle is None:
+                return Residuals()
+            lib.tw_reflector_residuals(self._handle, native)
+        return Residuals(
+            samples=native.samples,
+            missed=native.missed,
+            early=native.early,
+            correction_ns=native.correction_ns,
+            most_ns=native.most_ns,
+            counts=list(native.counts),
         )
 
     def nudge(self) -> None:

@@ -15,7 +15,7 @@ from twamp.endpoint import Endpoint
 from twamp.options import Given, key_of, rows, written
 from twamp.protocol.control_messages import SECURITY_MODES
 from twamp.server import Server
-from twamp.session_reflector import SessionStats, clock_synchronized
+from twamp.session_reflector import Residuals, SessionStats, clock_synchronized
 from twamp.sessions import REASONS as SESSION_REASONS
 from twamp.sessions import GrantedSession
 from twamp.state import (
@@ -24,6 +24,7 @@ from twamp.state import (
     OptionRow,
     SessionRow,
     Status,
+    T3Error,
 )
 from twamp.workers import Reflector
 
@@ -135,6 +136,7 @@ class Snapshot:
                 "receive_buffer": packets.receive_buffer,
                 "t3_chunk": packets.chunk,
             },
+            t3_error=_t3_error(self.reflector.residuals()),
             events=_by_name(service.events, EVENTS),
         )
 
@@ -148,6 +150,18 @@ class Snapshot:
             )
             for name, row in rows(ReflectorConfig)
         ]
+
+
+def _t3_error(residuals: Residuals) -> T3Error:
+    return T3Error(
+        samples=residuals.samples,
+        missed=residuals.missed,
+        early=residuals.early,
+        correction_ns=residuals.correction_ns,
+        p50_ns=residuals.percentile_ns(50),
+        p99_ns=residuals.percentile_ns(99),
+        max_ns=residuals.most_ns,
+    )
 
 
 def _by_name(counter: Counter[str], names: Sequence[str]) -> dict[str, int]:

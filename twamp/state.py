@@ -123,10 +123,23 @@ class PacketCounters(TypedDict):
     t3_chunk: float  # replies under one T3, now
 
 
+class T3Error(TypedDict):
+    """How much later than their T3 sampled replies have left, in ns."""
+
+    samples: int
+    missed: int  # the kernel never told
+    early: int  # left before their T3, by the kernel's word
+    correction_ns: int  # is added to the clock for T3, now
+    p50_ns: int
+    p99_ns: int
+    max_ns: int
+
+
 class Counters(TypedDict):
     connections: ConnectionCounters
     sessions: SessionCounters
     packets: PacketCounters
+    t3_error: T3Error
     events: dict[str, int]  # what went wrong otherwise, by name
 
 

@@ -15,7 +15,13 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
 from twamp.endpoint import Endpoint
-from twamp.session_reflector import ReflectorStats, SessionConfig, SessionReflector, SessionStats
+from twamp.session_reflector import (
+    ReflectorStats,
+    Residuals,
+    SessionConfig,
+    SessionReflector,
+    SessionStats,
+)
 
 
 class Workers:
@@ -163,6 +169,18 @@ class Workers:
             turns=min(stats.turns for stats in each),
             sessions=sum(stats.sessions for stats in each),
             sockets=sum(stats.sockets for stats in each),
+        )
+
+    def residuals(self) -> Residuals:
+        """Those of all; ``correction_ns`` of the one with the largest."""
+        each = [reflector.residuals() for reflector in self._reflectors]
+        return Residuals(
+            samples=sum(one.samples for one in each),
+            missed=sum(one.missed for one in each),
+            early=sum(one.early for one in each),
+            correction_ns=max(one.correction_ns for one in each),
+            most_ns=max(one.most_ns for one in each),
+            counts=[sum(counts) for counts in zip(*(one.counts for one in each), strict=True)],
         )
 
 

@@ -8,7 +8,8 @@
  *   check    stamps every packet, and compares T1, T2, T3 of its reply and when that came
  *   sealed   sends these octets as they stand
  * Prints one object of JSON: replies, elapsed_ns, lost, and with check disordered (replies whose
- * times are not in order) and t3_error_ns (when replies came less T3, by percentile). */
+ * times are not in order), early (of these, that came before their T3) and t3_error_ns (when
+ * replies came less T3, by percentile). */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -56,6 +57,7 @@ struct load {
     uint32_t *errors_ns; /* when each reply came less T3 */
     uint64_t checked;
     uint64_t disordered;
+    uint64_t early;
     uint64_t received;
     uint64_t lost;
     size_t length;
@@ -290,6 +292,7 @@ static void check_reply(struct load *load, const uint8_t *reply, uint64_t t4_ns)
     const uint64_t t3_ns = unix_ns(t3);
 
     load->disordered += t1 > t2 || t2 > t3 || t3_ns > t4_ns;
+    load->early += t3_ns > t4_ns;
     load->errors_ns[load->checked++] =
         t4_ns < t3_ns ? 0 : (uint32_t)(t4_ns - t3_ns < UINT32_MAX ? t4_ns - t3_ns : UINT32_MAX);
 }
@@ -394,7 +397,8 @@ static void print_errors(const struct load *load)
     static const unsigned shares[] = {100, 1000, 2500, 5000, 7500, 9000, 9900, 9990, 9999};
 
     qsort(load->errors_ns, load->checked, sizeof *load->errors_ns, ascending);
-    printf(", \"disordered\": %llu, \"t3_error_ns\": {", (unsigned long long)load->disordered);
+    printf(", \"disordered\": %llu, \"early\": %llu, \"t3_error_ns\": {",
+           (unsigned long long)load->disordered, (unsigned long long)load->early);
     for (size_t i = 0; i < sizeof shares / sizeof *shares && load->checked > 0; i++)
         printf("%s\"%s\": %u", i == 0 ? "" : ", ", names[i],
                load->errors_ns[(load->checked - 1) * shares[i] / 10000]);
