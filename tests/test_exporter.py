@@ -213,12 +213,12 @@ def expected(state: State) -> dict[Key, float]:
         for key, number in values.items():
             result[name, frozenset({(label, key)})] = number
     error = counters["t3_error"]
-    for quantile, ns in (
-        ("0.5", error["p50_ns"]),
-        ("0.99", error["p99_ns"]),
-        ("1", error["max_ns"]),
+    for percentile, ns in (
+        ("50", error["p50_ns"]),
+        ("99", error["p99_ns"]),
+        ("100", error["max_ns"]),
     ):
-        result["twamp_t3_error_seconds", frozenset({("quantile", quantile)})] = ns / 1e9
+        result["twamp_t3_error_seconds", frozenset({("percentile", percentile)})] = ns / 1e9
     for point, sources in packets["timestamp_sources"].items():
         for source, number in sources.items():
             labels = frozenset({("point", point), ("source", source)})
@@ -271,7 +271,7 @@ def test_nothing_of_a_single_client_is_told(served: Served) -> None:
     text = get(served(lambda: state).address)[2]
     assert not re.search("192[.]0[.]2[.]77|c0ffee", text)
     labels = {label for row in METRICS for label in row.labels}
-    assert labels == {"reason", "event", "point", "source", "version", "quantile"}
+    assert labels == {"reason", "event", "point", "source", "version", "percentile"}
 
 
 def test_every_metric_is_described_and_typed(served: Served) -> None:

@@ -83,8 +83,8 @@ def _timestamp_sources(state: State) -> Samples:
 
 def _t3_errors(state: State) -> Samples:
     error = state["counters"]["t3_error"]
-    quantiles = {"0.5": error["p50_ns"], "0.99": error["p99_ns"], "1": error["max_ns"]}
-    return {(quantile,): value / NS for quantile, value in quantiles.items()}
+    percentiles = {"50": error["p50_ns"], "99": error["p99_ns"], "100": error["max_ns"]}
+    return {(percent,): value / NS for percent, value in percentiles.items()}
 
 
 METRICS: tuple[MetricRow, ...] = (
@@ -225,8 +225,8 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "twamp_t3_error_seconds",
         "gauge",
-        "How much later than its T3 a reply leaves, by quantile since the start.",
-        ("quantile",),
+        "How much later than its T3 a reply leaves, by percentile since the start.",
+        ("percentile",),
         _t3_errors,
     ),
     _gauge(
