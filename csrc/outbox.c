@@ -183,11 +183,12 @@ static void copy_control(struct tw_outbox *outbox, struct msghdr *message)
     message->msg_control = outbox->control;
 }
 
-static void ask_for_stamp(struct msghdr *message)
+static void ask_for_stamp(const struct tw_outbox *outbox, struct msghdr *message)
 {
     uint8_t *control = message->msg_control;
 
-    message->msg_controllen += tw_socket_write_transmit_stamp(control + message->msg_controllen);
+    message->msg_controllen += tw_socket_write_transmit_stamp(
+        control + message->msg_controllen, outbox->sampler.source == TW_SOURCE_HARDWARE);
 }
 
 /* A call of sendmmsg; how many replies are done with.  asking: the position of who asks for a
@@ -200,7 +201,7 @@ static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int
         outbox->chunk[i].msg_hdr = outbox->io.headers[outbox->order[at + i]].msg_hdr;
         if (at + i == asking) {
             copy_control(outbox, &outbox->chunk[i].msg_hdr);
-            ask_for_stamp(&outbox->chunk[i].msg_hdr);
+            ask_for_stamp(outbox, &outbox->chunk[i].msg_hdr);
         }
     }
     do
@@ -248,7 +249,7 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int coun
     message.msg_iovlen = (size_t)size;
     copy_control(outbox, &message);
     if (asking >= at && asking < at + size)
-        ask_for_stamp(&message);
+        ask_for_stamp(outbox, &message);
     message.msg_controllen += tw_socket_write_segment(outbox->control + message.msg_controllen,
                                                       (uint16_t)outbox->io.vectors[first].iov_len);
     do

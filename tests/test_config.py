@@ -49,6 +49,7 @@ def test_defaults_are_the_published_ones() -> None:
         "light": False,
         "light_port": 862,
         "timestamp": "auto",
+        "hwtstamp": "no",
         "timestamp_format": "ntp",
         "rate_limit": 0,
         "t3_budget": 5,

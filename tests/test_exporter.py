@@ -95,6 +95,7 @@ def some_counters() -> Counters:
             "t3_chunk": 1.25,
         },
         "t3_error": {
+            "source": "kernel",
             "samples": 144,
             "missed": 145,
             "early": 146,
@@ -102,6 +103,19 @@ def some_counters() -> Counters:
             "p50_ns": 1480,
             "p99_ns": 1490,
             "max_ns": 15000,
+        },
+        "receive_lag": {"samples": 151, "p50_ns": 1520, "p99_ns": 1530, "max_ns": 15400},
+        "clocks": {
+            "/dev/ptp0": {
+                "readable": 1,
+                "timescale": "TAI",
+                "offset_ns": -37_000_000_155,
+                "drift_ppb": 1.5,
+                "error_ns": 156,
+                "readings": 157,
+                "outliers": 158,
+                "steps": 159,
+            }
         },
         "events": {"transmit-error": 138, "log-lost": 0},
     }

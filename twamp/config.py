@@ -117,8 +117,13 @@ class ReflectorConfig(Config):
         862, 1, HIGHEST_PORT, "UDP port of test packets without TWAMP-Control", restart=True
     )
     timestamp: str = option(
-        "auto", help="source of receive timestamps: auto (the best there is), kernel, user",
-        read=one_of("auto", "kernel", "user"), restart=True,
+        "auto", help="source of receive timestamps: auto (the kernel where it can), hardware, kernel, user",
+        read=one_of("auto", "hardware", "kernel", "user"), restart=True,
+    )  # fmt: skip
+    hwtstamp: str = option(
+        "no", help="have the interface's network card stamp: no, yes, strict (or not at all); "
+        "--hwtstamp alone is yes",
+        read=one_of("no", "yes", "strict"), restart=True, bare="yes", metavar="WHETHER",
     )  # fmt: skip
     timestamp_format: str = option(
         "ntp", help="format of the timestamps in replies: ntp or ptp",
@@ -178,8 +183,14 @@ class ReflectorConfig(Config):
         """What sockets are bound to; an interface in a VRF stands for both."""
         return self.iface or self.vrf
 
+    @property
+    def hardware(self) -> bool:
+        """Whether the network card is to stamp."""
+        return self.hwtstamp != "no" or self.timestamp == "hardware"
+
     def check_cross_rules(self) -> None:
         self._check_modes()
+        self._check_timestamp()
         self._check_connections()
         self._check_sessions()
         self._check_workers()
@@ -193,6 +204,15 @@ class ReflectorConfig(Config):
             )
         if len(set(negative)) == len(MODES):
             raise ConfigError("mode: nothing is left to offer; leave one of the no- modes out")
+
+    def _check_timestamp(self) -> None:
+        if self.hwtstamp != "no" and self.timestamp in ("kernel", "user"):
+            raise ConfigError(
+                f"hwtstamp: {self.hwtstamp} contradicts timestamp {self.timestamp}; leave one of them out"
+            )
+        if self.hardware and self.iface is None:
+            key = "timestamp" if self.hwtstamp == "no" else "hwtstamp"
+            raise ConfigError(f"{key}: which network card is to stamp? give --iface, too")
 
     def _check_connections(self) -> None:
         """Many connections are for clients that are known: by address, or by their passphrase."""

@@ -262,12 +262,12 @@ def show_counters(state: State) -> Iterator[str]:
         yield f"{name:<{width}}  {value}"
 
 
-def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, int | float]]:
+def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, int | float | str]]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{above}{name}.")
         else:
-            yield above + name, value
+            yield above + name, "-" if value is None else value
 
 
 def show_drops(state: State) -> Iterator[str]:
