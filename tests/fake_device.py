@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct, pack_into, unpack_from
 
+from twamp.hardware import HardwareStamping
 from twamp.interface import (
     ETHTOOL_GDRVINFO,
     ETHTOOL_GET_TS_INFO,
@@ -35,6 +36,8 @@ EVERYTHING = (
     | Stamping.SOFTWARE
     | Stamping.RAW_HARDWARE
 )
+OFF = Setting(0, 0, RxFilter.NONE)
+ON = Setting(0, 1, RxFilter.ALL)
 REQUEST = Struct("=16sQ16x")
 CLOCK_TIME = Struct("=qII")
 
@@ -52,16 +55,17 @@ class FakeNic:
     tx_types: int = 0b11
     rx_filters: int = 1 << RxFilter.NONE | 1 << RxFilter.ALL
     driver: bytes = b"fake"
-    setting: Setting = field(default_factory=lambda: Setting(0, 0, RxFilter.NONE))
+    setting: Setting = OFF
     widen: Callable[[Setting], Setting] = lambda setting: setting
     privileged: bool = True
     readable: bool = True  # SIOCGHWTSTAMP
     gone: bool = False
+    name: str = "eth9"
     sets: list[Setting] = field(default_factory=list)
 
     def ioctl(self, _fd: int, request: int, octets: bytes) -> None:
         name, address = REQUEST.unpack(octets)
-        assert name.rstrip(b"\0") == b"eth9"
+        assert name.rstrip(b"\0") == self.name.encode()
         if self.gone:
             raise fail(errno.ENODEV)
         if request == SIOCETHTOOL:
@@ -96,8 +100,8 @@ class FakeNic:
         self.sets.append(asked)
         ctypes.memmove(address, array("i", self.setting).tobytes(), 12)
 
-    def device(self, name: str = "eth9") -> Device:
-        device = Device(name, self.ioctl)
+    def device(self) -> Device:
+        device = Device(self.name, self.ioctl)
         device.index = lambda: 9  # type: ignore[method-assign]  # there is no such interface
         return device
 
@@ -152,3 +156,28 @@ class FakeClock:
         clock = HardwareClock(os.devnull, self.ioctl)
         clock.path = path
         return clock
+
+
+@dataclass
+class Machine:
+    """Network cards by name, and clocks by path."""
+
+    nics: dict[str, FakeNic] = field(default_factory=lambda: {"eth9": FakeNic()})
+    clocks: dict[str, FakeClock] = field(default_factory=lambda: {"/dev/ptp0": FakeClock()})
+
+    def device(self, name: str) -> Device:
+        nic = self.nics[name]
+        nic.name = name
+        device = nic.device()
+        device.index = lambda: 9 + sorted(self.nics).index(name)  # type: ignore[method-assign]
+        return device
+
+    def clock(self, path: str) -> HardwareClock:
+        if path not in self.clocks:
+            raise fail(errno.ENOENT)
+        return self.clocks[path].clock(path)
+
+    def stamping(self) -> HardwareStamping:
+        return HardwareStamping(
+            "any", self.device, self.clock, under=lambda name: sorted(self.nics)
+        )

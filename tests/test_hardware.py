@@ -4,53 +4,23 @@ No network card with a clock was there: this is the kernel's interface by its oc
 """
 
 import asyncio
-import errno
 import logging
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fake_device import NS, FakeClock, FakeNic, fail
+from fake_device import NS, OFF, ON, FakeClock, FakeNic, Machine
 from reflector_bench import Bench, await_kernel_stamps, request
 
 from twamp.config import ReflectorConfig
 from twamp.errors import ConfigError
-from twamp.hardware import HardwareStamping
-from twamp.interface import Device, RxFilter, Setting
-from twamp.phc import HardwareClock
+from twamp.interface import RxFilter, Setting
 from twamp.responder import Responder, Settings
 from twamp.session_reflector import ClockModel, SessionReflector
 
-OFF = Setting(0, 0, RxFilter.NONE)
-ON = Setting(0, 1, RxFilter.ALL)
 PTP_ONLY = 1 << RxFilter.NONE | 1 << RxFilter.PTP_V2_EVENT
-
-
-@dataclass
-class Machine:
-    """Network cards by name, and clocks by path."""
-
-    nics: dict[str, FakeNic] = field(default_factory=lambda: {"eth9": FakeNic()})
-    clocks: dict[str, FakeClock] = field(default_factory=lambda: {"/dev/ptp0": FakeClock()})
-
-    def device(self, name: str) -> Device:
-        nic = self.nics[name]
-        device = nic.device()
-        device.index = lambda: 9 + sorted(self.nics).index(name)  # type: ignore[method-assign]
-        return device
-
-    def clock(self, path: str) -> HardwareClock:
-        if path not in self.clocks:
-            raise fail(errno.ENOENT)
-        return self.clocks[path].clock(path)
-
-    def stamping(self) -> HardwareStamping:
-        return HardwareStamping(
-            "any", self.device, self.clock, under=lambda name: sorted(self.nics)
-        )
 
 
 @pytest.fixture

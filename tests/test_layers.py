@@ -77,6 +77,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "reflector": PROGRAMS_MAY,
     "ping": PROGRAMS_MAY,
     "show": PROGRAMS_MAY,
+    "hwtstamp": PROGRAMS_MAY,  # a command of twampctl
     "": PROGRAMS_MAY,
 }
 PROGRAMS = ("reflector", "ping", "show")
