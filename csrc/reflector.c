@@ -71,7 +71,10 @@ static int open_descriptors(struct tw_reflector *reflector)
         return 0;
     reflector->stamping =
         tw_socket_keep_stamping(reflector->config.timestamp == TW_TIMESTAMP_KERNEL);
-    return reflector->stamping < 0 ? reflector->stamping : 0;
+    if (reflector->stamping < 0)
+        return reflector->stamping;
+    tw_sampler_measure_asking(&reflector->batch.outbox.sampler);
+    return 0;
 }
 
 static int open_memory(struct tw_reflector *reflector)

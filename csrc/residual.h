@@ -27,12 +27,17 @@ struct tw_sampler {
     uint32_t missed_in_a_row;
     uint32_t source; /* enum tw_source: who is asked */
     uint64_t sample_ns;
-    int sampled;  /* since the last post: sample_ns is new */
-    int off;      /* the kernel is not to stamp */
-    int correct;  /* T3 is to be corrected */
-    int deserted; /* the device was asked, and told nothing */
+    uint64_t asking_ns; /* by how much later a reply leaves because it asks the kernel */
+    int sampled;        /* since the last post: sample_ns is new */
+    int off;            /* the kernel is not to stamp */
+    int correct;        /* T3 is to be corrected */
+    int deserted;       /* the device was asked, and told nothing */
     const struct tw_clock_models *models;
 };
+
+/* Measures asking_ns, by packets to itself over loopback, in a few milliseconds; without loopback,
+ * or stamps, it is 0. */
+void tw_sampler_measure_asking(struct tw_sampler *sampler);
 
 /* The position of the reply, of so many that are about to leave, that asks; -1 = none. */
 int tw_sampler_choose(struct tw_sampler *sampler, int fd, struct tw_departures *departures,

@@ -226,13 +226,24 @@ def expected(state: State) -> dict[Key, float]:
     ):
         for key, number in values.items():
             result[name, frozenset({(label, key)})] = number
-    error = counters["t3_error"]
-    for percentile, ns in (
-        ("50", error["p50_ns"]),
-        ("99", error["p99_ns"]),
-        ("100", error["max_ns"]),
+    for name, row in (
+        ("twamp_t3_error_seconds", counters["t3_error"]),
+        ("twamp_receive_lag_seconds", counters["receive_lag"]),
     ):
-        result["twamp_t3_error_seconds", frozenset({("percentile", percentile)})] = ns / 1e9
+        for percentile, ns in (
+            ("50", row["p50_ns"]),
+            ("99", row["p99_ns"]),
+            ("100", row["max_ns"]),
+        ):
+            result[name, frozenset({("percentile", percentile)})] = ns / 1e9
+    for path, clock in counters["clocks"].items():
+        for name, figure in (
+            ("twamp_phc_readable", clock["readable"]),
+            ("twamp_phc_offset_seconds", clock["offset_ns"] / 1e9),
+            ("twamp_phc_drift_ratio", clock["drift_ppb"] / 1e9),
+            ("twamp_phc_error_seconds", clock["error_ns"] / 1e9),
+        ):
+            result[name, frozenset({("clock", path)})] = figure
     for point, sources in packets["timestamp_sources"].items():
         for source, number in sources.items():
             labels = frozenset({("point", point), ("source", source)})
@@ -285,7 +296,7 @@ def test_nothing_of_a_single_client_is_told(served: Served) -> None:
     text = get(served(lambda: state).address)[2]
     assert not re.search("192[.]0[.]2[.]77|c0ffee", text)
     labels = {label for row in METRICS for label in row.labels}
-    assert labels == {"reason", "event", "point", "source", "version", "percentile"}
+    assert labels == {"reason", "event", "point", "source", "version", "percentile", "clock"}
 
 
 def test_every_metric_is_described_and_typed(served: Served) -> None:

@@ -224,7 +224,7 @@ class SessionReflector:
     :meth:`close` the end.  Replies leave in
     chunks under one T3 each, as large as ``t3_budget_ns`` allows (more is faster, and the last of a
     chunk leaves that much later than it says), or of ``tx_batch`` replies where that is not 0.
-    With ``t3_correction`` T3 gets three quarters of the least that replies have left later than it, lately.
+    With ``t3_correction`` T3 gets most of the least that replies have left later than it, lately.
     ``rate_limit`` is for :meth:`set_rate_limit`.
 
     ``timestamp`` is who reads the clock for the Receive Timestamp: ``kernel``, ``user`` (this program),

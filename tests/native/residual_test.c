@@ -67,14 +67,14 @@ static void the_correction_follows_the_least(void)
         sample(&sampler, &residuals, i == 7 ? 1000 : 2000);
     CLAIM(sampler.correction_ns == 0); /* not before a window is full */
     sample(&sampler, &residuals, 2000);
-    CLAIM(sampler.correction_ns == 750);
-    CLAIM(residuals.correction_ns == 750);
+    CLAIM(sampler.correction_ns == 875);
+    CLAIM(residuals.correction_ns == 875);
     sample(&sampler, &residuals, 400); /* at once, when something leaves sooner */
     CLAIM(residuals.early == 1);
-    CLAIM(sampler.correction_ns == 300);
+    CLAIM(sampler.correction_ns == 350);
     for (int i = 0; i < 3 * WINDOW; i++)
         sample(&sampler, &residuals, 4000);
-    CLAIM(sampler.correction_ns == 3000); /* and later, when nothing does any more */
+    CLAIM(sampler.correction_ns == 3500); /* and later, when nothing does any more */
     CLAIM(residuals.early == 1);
 }
 
