@@ -1,0 +1,43 @@
+"""How twping shows who asks: the modes that ``-A`` accepts, and the user's passphrase."""
+
+import functools
+import getpass
+import operator
+import sys
+
+from twamp.config import PingConfig
+from twamp.control_client import Credentials
+from twamp.errors import ConfigError
+from twamp.protocol.control_messages import Modes
+from twamp.users import read_key_file
+
+_MODES = {
+    "A": Modes.AUTHENTICATED,
+    "E": Modes.ENCRYPTED,
+    "M": Modes.MIXED,
+    "O": Modes.UNAUTHENTICATED,
+}
+
+
+def modes_of(letters: str | None) -> Modes | None:
+    """What ``-A`` says."""
+    if letters is None:
+        return None
+    return functools.reduce(operator.or_, (_MODES[letter] for letter in letters))
+
+
+def credentials_of(config: PingConfig) -> Credentials | None:
+    """The user's passphrase, from the key file or, on a terminal, from the user.
+
+    Raises :class:`~twamp.errors.ConfigError` when there is none.
+    """
+    if config.user is None:
+        return None
+    if config.key_file is not None:
+        users = read_key_file(config.key_file)
+        if config.user not in users:
+            raise ConfigError(f"key-file: {config.key_file} has no user {config.user!r}")
+        return Credentials(config.user, users[config.user])
+    if not sys.stdin.isatty():
+        raise ConfigError("user: no terminal to ask for the passphrase on; give --key-file FILE")
+    return Credentials(config.user, getpass.getpass(f"passphrase of {config.user}: ").encode())
