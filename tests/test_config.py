@@ -356,6 +356,7 @@ def test_ping_defaults_are_the_published_ones() -> None:
         ("-Z", "zero_addresses", True),
         ("-z 1.5", "start_delay", Decimal("1.5")),
         ("--session-count 8", "session_count", 8),
+        ("-r 8", "session_count", 8),
         ("--control-port 8620", "control_port", 8620),
         ("--loopback", "loopback", True),
         ("--verbose all", "verbose", MOST_PACKETS),

@@ -139,6 +139,8 @@ def responder(**options: Any) -> Iterator[int]:
         ("[2001:db8::1]:65535", "2001:db8::1", 65535),
         ("fe80::1%eth0", "fe80::1%eth0", None),
         ("[fe80::1%eth0]:862", "fe80::1%eth0", 862),
+        ("[192.0.2.1]:", "192.0.2.1", None),
+        ("[router.example]:862", "router.example", 862),
     ],
 )
 def test_host_forms(text: str, host: str, port: int | None) -> None:
@@ -228,7 +230,7 @@ def test_several_sessions_have_their_reports_and_one_together(
     assert main(["--loopback", "-c", "5", *QUICK, "--session-count", "12"]) == 0
     text = capsys.readouterr().out
     assert text.count("\n5 sent, 0 lost") == 12
-    assert text.count("\n60 sent, 0 lost") == 1
+    assert text.count("\n  60 sent, 0 lost") == 1
     assert len(set(re.findall(r"SID:\t(\w+)", text))) == 12
     ports = {int(port) for port in re.findall(r"from \[127\.0\.0\.1\]:(\d+)", text)}
     assert len(ports) == 12
@@ -333,7 +335,7 @@ def test_busy_ports_are_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_port_range_0_takes_any(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--loopback", "-c", "2", *QUICK, "-P", "0", "--session-count", "3"]) == 0
-    assert "\n6 sent, 0 lost" in capsys.readouterr().out
+    assert "\n  6 sent, 0 lost" in capsys.readouterr().out
 
 
 # ---- what is asked for ---------------------------------------------------------------------------

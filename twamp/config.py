@@ -294,7 +294,9 @@ class PingConfig(Config):
         0, 0, 3600, "seconds to wait before the first packet is due",
         read=seconds, flags=("-z",),
     )  # fmt: skip
-    session_count: int = option(1, 1, 1024, "test sessions at once, on one connection")
+    session_count: int = option(
+        1, 1, 1024, "test sessions at once, on one connection", flags=("-r",)
+    )
     control_port: int = option(862, 1, HIGHEST_PORT, "TCP port where HOST names none")
     loopback: bool = option(
         False, help="measure a responder inside this program, on a port of its own", read=flag
@@ -329,7 +331,7 @@ class PingConfig(Config):
     )  # fmt: skip
     user: str | None = option(None, help="user of the secured modes", read=user_name, flags=("-u",))
     key_file: str | None = option(
-        None, help="file with the user's passphrase; without, it is asked for on the terminal",
+        None, help="file with the user's passphrase; without, the terminal or standard input is asked",
         read=file_path, flags=("-k",), metavar="FILE",
     )  # fmt: skip
     maximum_pbkdf2_count: int = option(

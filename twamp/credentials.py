@@ -27,7 +27,7 @@ def modes_of(letters: str | None) -> Modes | None:
 
 
 def credentials_of(config: PingConfig) -> Credentials | None:
-    """The user's passphrase, from the key file or, on a terminal, from the user.
+    """The user's passphrase, from the key file, from the user on a terminal, or from standard input.
 
     Raises :class:`~twamp.errors.ConfigError` when there is none.
     """
@@ -38,6 +38,17 @@ def credentials_of(config: PingConfig) -> Credentials | None:
         if config.user not in users:
             raise ConfigError(f"key-file: {config.key_file} has no user {config.user!r}")
         return Credentials(config.user, users[config.user])
-    if not sys.stdin.isatty():
-        raise ConfigError("user: no terminal to ask for the passphrase on; give --key-file FILE")
-    return Credentials(config.user, getpass.getpass(f"passphrase of {config.user}: ").encode())
+    return Credentials(config.user, _ask(config.user).encode())
+
+
+def _ask(user: str) -> str:
+    """From the terminal, or where there is none from standard input, as the reference does."""
+    if sys.stdin.isatty():
+        return getpass.getpass(f"passphrase of {user}: ")
+    passphrase = sys.stdin.readline().rstrip("\r\n")
+    if not passphrase:
+        raise ConfigError(
+            "user: no terminal to ask for the passphrase on, nor one on standard input; "
+            "give --key-file FILE"
+        )
+    return passphrase

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from textwrap import indent
 from typing import Any, NamedTuple
 
 from twamp.endpoint import Endpoint
@@ -84,9 +85,12 @@ def text_summary(measurement: Measurement, style: Style) -> str:
 
 
 def text_total(measurements: Sequence[Measurement], style: Style) -> str:
-    """The same lines for all sessions together."""
+    """The same lines for all sessions together.
+
+    They are indented: readers of the reference's text would take them for the last session's.
+    """
     title = f"\n--- twping statistics of {len(measurements)} sessions together ---\n"
-    return title + _block(measure(*measurements), style)
+    return title + indent(_block(measure(*measurements), style), "  ")
 
 
 def heading(measurement: Measurement) -> str:
@@ -104,7 +108,7 @@ def heading(measurement: Measurement) -> str:
 
 def _block(metrics: Metrics, style: Style) -> str:
     lines = [*_reference_lines(metrics, style), *_further_lines(metrics, style.unit)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n"  # an empty line ends it, as readers of the reference's expect
 
 
 def _reference_lines(metrics: Metrics, style: Style) -> Iterator[str]:
@@ -216,10 +220,13 @@ def _min_median_max(values: Distribution, unit: Unit) -> str:
 
 
 def _error(kind: Delay, metrics: Metrics, unit: Unit) -> str:
-    """An error that stands on clocks nobody keeps would be a number without a meaning."""
-    if kind.error_ns is None or not metrics.synchronized:
+    """An error that stands on clocks nobody keeps would be a number without a meaning: nan.
+
+    ``(unsync)`` is for no delay at all; readers of the reference's text pass over lines with it.
+    """
+    if kind.error_ns is None:
         return "(unsync)"
-    return f"(err={unit.text(kind.error_ns)} {unit.name})"
+    return f"(err={unit.text(kind.error_ns if metrics.synchronized else None)} {unit.name})"
 
 
 def _hops(way: str, hops: Hops) -> str:

@@ -22,18 +22,19 @@ class Target(NamedTuple):
 
 def split_host(text: str) -> tuple[str, int | None]:
     """Host and port (None: not said) of what the command line calls a host; else ConfigError."""
-    match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:\[\]]+)(?::(\d{1,5}))?", text, re.ASCII)
+    match = re.fullmatch(r"\[([^]]+)\](?::(\d{0,5}))?|([^:\[\]]+)(?::(\d{1,5}))?", text, re.ASCII)
     if match is None:
         with contextlib.suppress(ValueError):
             if ip_address(text).version == 6:
                 return text, None
         raise ConfigError(f"{text!r} is no host; write host, host:port or [IPv6 address]:port")
+    # Vyatta's twping writes [host]: for the default port.
     host, digits = match[1] or match[3], match[2] or match[4]
-    if digits is not None and not 1 <= int(digits) <= HIGHEST_PORT:
+    if digits and not 1 <= int(digits) <= HIGHEST_PORT:
         raise ConfigError(
             f"{text!r}: port {digits} is out of range; it goes from 1 to {HIGHEST_PORT}"
         )
-    return host, None if digits is None else int(digits)
+    return host, int(digits) if digits else None
 
 
 def read_target(
