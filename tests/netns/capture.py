@@ -2,7 +2,8 @@
 
 A program: ``python -m tests.netns.capture INTERFACE udp|tcp``.  ``tos`` is IPv4's TOS or IPv6's Traffic Class,
 ``ttl`` TTL or Hop Limit, ``outgoing`` as the interface's host sees it; ``at_ns`` when the kernel saw the
-packet pass (Unix time), ``head`` the first octets of a UDP payload, hexadecimal.
+packet pass (Unix time), ``payload`` of UDP in hexadecimal.  What leaves as
+segments is one packet here, with all their payloads (tests/test_segments.py).
 """
 
 import json
@@ -17,7 +18,6 @@ KINDS = {"tcp": 6, "udp": 17}
 OUTGOING = 4  # PACKET_OUTGOING
 SO_TIMESTAMPNS = 35  # which the socket module does not name; old and new are one on 64-bit Linux
 TIMESPEC = struct.Struct("@qq")
-HEAD = 41  # octets of a Session-Reflector packet in clear
 
 
 def read(wanted: int, protocol: int, octets: bytes) -> dict[str, Any] | None:
@@ -44,7 +44,7 @@ def read(wanted: int, protocol: int, octets: bytes) -> dict[str, Any] | None:
         "ttl": ttl,
     }
     if wanted == KINDS["udp"]:
-        packet |= {"length": length - 8, "head": octets[head + 8 :][:HEAD].hex()}
+        packet |= {"length": length - 8, "payload": octets[head + 8 :].hex()}
     return packet
 
 

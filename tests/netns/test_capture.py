@@ -14,6 +14,7 @@ from netns.programs import SERVER, Pair, capture, captured, twampd
 pytestmark = pytest.mark.root
 
 COUNT = 200
+SIZE = 41  # octets of a packet and of its reply, with twping's default padding
 UNIX_EPOCH = 2_208_988_800  # in NTP seconds
 BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 
@@ -40,11 +41,14 @@ def rows_of(text: str) -> dict[int, Row]:
 def seen(packets: list[dict[str, Any]], *, reply: bool, outgoing: bool) -> dict[int, int]:
     """When each test packet, by the sender's number, passed an interface in one direction."""
     place = 24 if reply else 0  # RFC 5357 section 4.2.1, RFC 4656 section 4.1.2
-    return {
-        int.from_bytes(bytes.fromhex(packet["head"])[place : place + 4]): packet["at_ns"]
-        for packet in packets
-        if packet["outgoing"] is outgoing
-    }
+    times = {}
+    for packet in packets:
+        if packet["outgoing"] is outgoing:
+            payload = bytes.fromhex(packet["payload"])
+            assert len(payload) % SIZE == 0
+            for begin in range(place, len(payload), SIZE):  # replies may leave as segments of one
+                times[int.from_bytes(payload[begin : begin + 4])] = packet["at_ns"]
+    return times
 
 
 @BOTH
