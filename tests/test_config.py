@@ -400,6 +400,7 @@ def test_a_loss_timeout_of_0_is_the_default() -> None:
         ("-E=-1", "end-delay"),
         ("--deadline soon", "deadline"),
         ("-p --json", "save-summaries"),
+        ("-N 5 --json", "packets-per-summary"),
         ("-B this-name-is-too-long", "interface"),
         ("-4 -6", "ipv4"),
         ("-z soon", "start-delay"),

@@ -352,6 +352,10 @@ class PingConfig(Config):
             raise ConfigError(f"auth-mode: {self.auth_mode} needs a user; give --user NAME")
         if self.save_summaries and self.json:
             raise ConfigError("save-summaries: not with --json; write twping --json … > FILE")
+        if self.packets_per_summary and self.json:
+            raise ConfigError(
+                "packets-per-summary: --json has each session whole; -M and text have parts"
+            )
         if self.ipv4 and self.ipv6:
             raise ConfigError("ipv4: true excludes ipv6: true; give one of -4 and -6")
         low, high = self.port_range
