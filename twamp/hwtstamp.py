@@ -18,9 +18,10 @@ from twamp.errors import TwampError
 from twamp.hardware import HardwareStamping
 from twamp.interface import Device, Stamping, described, stamping_devices
 from twamp.metrics import Metrics, measure
-from twamp.ping import Ping, Target, split_host
+from twamp.ping import Ping
 from twamp.snapshot import clock_row
 from twamp.state import Clock, Counters
+from twamp.target import Target, split_host
 
 READ_EVERY = 0.1  # seconds
 PEER_PACKETS, PEER_INTERVAL = 200, "0.01f"
