@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "logs": ("errors",),
     "metrics": ("endpoint", "protocol."),
     "report": ("endpoint", "metrics", "protocol."),
+    "histogram": (),
     "native": ("_native", "endpoint", "protocol."),
     "privileges": ("errors", "native"),
     "session_reflector": ("native", "endpoint", "protocol."),
