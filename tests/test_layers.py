@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "metrics": ("endpoint", "protocol."),
     "report": ("endpoint", "metrics", "protocol."),
     "histogram": (),
+    "tally": ("histogram", "metrics", "protocol."),
     "native": ("_native", "endpoint", "protocol."),
     "privileges": ("errors", "native"),
     "session_reflector": ("native", "endpoint", "protocol."),
