@@ -14,12 +14,15 @@
 void tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t lateness_ns,
                         uint16_t error_estimate, struct tw_sender_packet *packet)
 {
-    struct tw_sample *row = &samples->rows[samples->attempted];
+    struct tw_sample *row = &samples->rows[tw_samples_row(samples, samples->attempted)];
 
-    row->t1 = tw_clock_ntp(unix_ns);
-    row->sequence_number = samples->attempted;
-    row->lateness_ns = lateness_ns;
-    row->sender_error_estimate = error_estimate;
+    /* In a ring another packet's sample may still stand there. */
+    *row = (struct tw_sample){
+        .t1 = tw_clock_ntp(unix_ns),
+        .sequence_number = samples->attempted,
+        .lateness_ns = lateness_ns,
+        .sender_error_estimate = error_estimate,
+    };
     packet->sequence_number = tw_put32(samples->attempted);
     packet->timestamp = tw_put64(row->t1);
     packet->error_estimate = tw_put16(error_estimate);
@@ -29,9 +32,12 @@ void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monoto
 {
     struct tw_departures *departures = &samples->departures;
     uint32_t sequence = samples->attempted++;
+    uint32_t row = tw_samples_row(samples, sequence);
 
+    if (samples->departed_ns)
+        samples->departed_ns[row] = monotonic_ns;
     if (!error) {
-        samples->rows[sequence].t1_source = TW_SOURCE_USER;
+        samples->rows[row].t1_source = TW_SOURCE_USER;
         samples->stats.sent++;
         departures->awaited++;
         return;
@@ -60,8 +66,9 @@ void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix
 
     if (departures->awaited)
         departures->awaited--;
-    if (sequence < samples->attempted && sequence < departures->doubtful_from) {
-        struct tw_sample *row = &samples->rows[sequence];
+    if (sequence >= samples->settled && sequence < samples->attempted &&
+        sequence < departures->doubtful_from) {
+        struct tw_sample *row = &samples->rows[tw_samples_row(samples, (uint32_t)sequence)];
         int64_t age = (int64_t)(t1 - row->t1);
 
         if (row->t1_source == TW_SOURCE_USER && age >= -NTP_MICROSECOND &&
@@ -120,6 +127,11 @@ static int read_head(const struct tw_samples *samples, const struct tw_reply *re
     return 0;
 }
 
+static uint64_t taken(const struct tw_samples *samples)
+{
+    return __atomic_load_n(&samples->duplicates_taken, __ATOMIC_ACQUIRE);
+}
+
 /* RFC 5357 section 4.2.1 on the layout, RFC 4656 section 4.1.2 on the Multiplier; 0 or enum
  * tw_sender_drop. */
 static int judge(const struct tw_samples *samples, const struct tw_reply *reply,
@@ -135,9 +147,14 @@ static int judge(const struct tw_samples *samples, const struct tw_reply *reply,
     if (!packet->error_estimate.octets[1])
         return TW_SENDER_DROP_ERROR_ESTIMATE;
     uint32_t sequence = tw_get32(packet->sender_sequence_number);
-    if (sequence >= samples->attempted || samples->rows[sequence].t1_source == TW_SOURCE_NONE)
+    if (sequence >= samples->attempted)
         return TW_SENDER_DROP_SEQUENCE;
-    if (samples->rows[sequence].rank && samples->stats.duplicates >= samples->duplicates_size)
+    if (sequence < samples->settled)
+        return TW_SENDER_DROP_LATE;
+    const struct tw_sample *row = &samples->rows[tw_samples_row(samples, sequence)];
+    if (row->t1_source == TW_SOURCE_NONE)
+        return TW_SENDER_DROP_SEQUENCE;
+    if (row->rank && samples->stats.duplicates - taken(samples) >= samples->duplicates_size)
         return TW_SENDER_DROP_NO_ROOM;
     return 0;
 }
@@ -155,7 +172,8 @@ static void fill_arrival(struct tw_samples *samples, struct tw_sample *row,
     row->t4_source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
     row->reflector_sequence_number = tw_get32(packet->sequence_number);
     row->reflector_error_estimate = error_estimate;
-    row->rank = ++samples->rank;
+    samples->rank += samples->rank == UINT32_MAX ? 2 : 1; /* 0 would be no reply */
+    row->rank = samples->rank;
     row->sender_ttl = packet->sender_ttl;
     row->ttl = reply->rx.ttl;
     row->tos = reply->rx.tos;
@@ -172,18 +190,42 @@ void tw_samples_arrival(struct tw_samples *samples, const struct tw_reply *reply
         samples->stats.drops[drop]++;
         return;
     }
-    struct tw_sample *row = &samples->rows[tw_get32(packet.sender_sequence_number)];
-    if (row->rank) {
-        struct tw_sample *first = row;
-        row = &samples->duplicates[samples->stats.duplicates++];
-        *row = *first;
+    uint32_t sequence = tw_get32(packet.sender_sequence_number);
+    struct tw_sample *first = &samples->rows[tw_samples_row(samples, sequence)];
+    if (!first->rank) {
+        fill_arrival(samples, first, reply, &packet);
+        return;
     }
-    fill_arrival(samples, row, reply, &packet);
+    struct tw_sample *copy =
+        &samples->duplicates[samples->stats.duplicates % samples->duplicates_size];
+    *copy = *first;
+    fill_arrival(samples, copy, reply, &packet);
+    samples->stats.duplicates++;
+    __atomic_store_n(&samples->duplicates_written, samples->stats.duplicates, __ATOMIC_RELEASE);
+}
+
+static void settle_until(struct tw_samples *samples, uint32_t sequence)
+{
+    __atomic_store_n(&samples->settled, sequence, __ATOMIC_RELEASE);
+}
+
+void tw_samples_settle(struct tw_samples *samples, uint64_t now_ns, uint64_t timeout_ns)
+{
+    uint32_t settled = samples->settled;
+
+    while (settled < samples->attempted &&
+           samples->departed_ns[tw_samples_row(samples, settled)] + timeout_ns <= now_ns)
+        settled++;
+    if (settled != samples->settled)
+        settle_until(samples, settled);
 }
 
 void tw_samples_finish(struct tw_samples *samples)
 {
-    for (uint32_t i = 0; i < samples->stats.duplicates; i++) {
+    settle_until(samples, samples->attempted);
+    if (samples->departed_ns) /* duplicates may be in other hands already */
+        return;
+    for (uint64_t i = 0; i < samples->stats.duplicates; i++) {
         struct tw_sample *row = &samples->duplicates[i];
         const struct tw_sample *first = &samples->rows[row->sequence_number];
 

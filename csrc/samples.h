@@ -18,19 +18,31 @@ struct tw_departures {
     uint32_t reserved;
 };
 
-/* Everything that is known of the packets of one session; one thread uses it. */
+/* Everything that is known of the packets of one session; one thread uses it, but for three
+ * atomics.  As a ring it is that thread's from settled to scheduled: the rows below are others'. */
 struct tw_samples {
-    struct tw_sample *rows;       /* those below attempted have been handed to the kernel */
+    struct tw_sample *rows;       /* [size]; those below attempted have been handed to the kernel */
     struct tw_sample *duplicates; /* [duplicates_size] */
+    uint64_t *departed_ns;        /* [size] CLOCK_MONOTONIC; NULL = no ring: every row is kept */
+    uint64_t duplicates_taken;    /* atomic, written by another thread: those below may go */
+    uint64_t duplicates_written;  /* atomic, for another thread */
     struct tw_sender_stats stats;
     struct tw_departures departures;
     struct tw_endpoint peer;
     struct tw_cipher *cipher; /* NULL = unauthenticated */
     uint32_t attempted;
+    uint32_t settled; /* atomic, for another thread: rows below are final */
+    uint32_t size;
     uint32_t duplicates_size;
     uint32_t rank; /* of the arrival accepted last */
     uint32_t reserved;
 };
+
+/* The row of a packet.  A finite run never comes to the division. */
+static inline uint32_t tw_samples_row(const struct tw_samples *samples, uint32_t sequence)
+{
+    return sequence < samples->size ? sequence : sequence % samples->size;
+}
 
 /* A received datagram: its first octets (up to TW_REPLY_HEAD), its whole length, and where and
  * when. */
@@ -54,5 +66,10 @@ void tw_samples_arrival(struct tw_samples *samples, const struct tw_reply *reply
 /* The kernel has begun to number from 0 again: the next send has id 0. */
 void tw_samples_renumber(struct tw_samples *samples);
 
-/* Gives the duplicates the T1 that came to their first copy after them. */
+/* Of a ring: gives away the rows of packets that went timeout_ns or more before now_ns, when all
+ * that had come by then has been read. */
+void tw_samples_settle(struct tw_samples *samples, uint64_t now_ns, uint64_t timeout_ns);
+
+/* Every row is final.  In a finite run duplicates get the T1 that came to their first copy after
+ * them. */
 void tw_samples_finish(struct tw_samples *samples);

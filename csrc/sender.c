@@ -31,6 +31,7 @@
 #define READS_AT_A_TIME   256   /* batches, more than a buffer holds; stop is seen between them */
 #define T1_ERROR_NS       5000U /* from reading the clock to the packet leaving, when all is well */
 #define RENUMBER_AFTER_NS 100000000U /* stamps of older sends have come by then or never will */
+#define SETTLING_SLACK_NS 50000000U  /* so that a ring's rows do not wake us one by one */
 #define LONGEST_SLEEP_NS  (60ULL * TW_NS_PER_S)
 
 enum stopping { STOP_NOT, STOP_DRAIN, STOP_NOW };
@@ -58,6 +59,8 @@ struct tw_sender {
     uint64_t estimate_at_ns; /* when the error estimate is to be read again */
     uint16_t error_estimate;
     int stopping;         /* enum stopping, atomic: stop writes, run reads */
+    uint32_t scheduled;   /* atomic: schedule_until writes, run reads */
+    uint32_t stalled_at;  /* the sequence number whose stall has been counted last */
     pthread_mutex_t lock; /* over published */
     struct tw_sender_stats published;
 };
@@ -136,8 +139,8 @@ static void publish(struct tw_sender *sender, int must)
     pthread_mutex_unlock(&sender->lock);
 }
 
-/* What is done between two sends, but for the sleep; under a flood it ends before event_ns. */
-static void catch_up(struct tw_sender *sender, uint64_t event_ns)
+/* 1 when all was read that had come before; under a flood it ends before event_ns, with 0. */
+static int read_all(struct tw_sender *sender, uint64_t event_ns)
 {
     for (int i = 0; i < READS_AT_A_TIME; i++) {
         int departures = read_departures(sender);
@@ -146,8 +149,19 @@ static void catch_up(struct tw_sender *sender, uint64_t event_ns)
         if (departures < TW_BATCH && replies < TW_BATCH)
             break;
         if (tw_clock_monotonic_ns() + sender->margin_ns >= event_ns)
-            break;
+            return 0;
     }
+    return 1;
+}
+
+/* What is done between two sends, but for the sleep. */
+static void catch_up(struct tw_sender *sender, uint64_t event_ns)
+{
+    const int is_ring = sender->samples.departed_ns != NULL;
+    uint64_t begin_ns = is_ring ? tw_clock_monotonic_ns() : 0;
+
+    if (read_all(sender, event_ns) && is_ring)
+        tw_samples_settle(&sender->samples, begin_ns, sender->config.loss_timeout_ns);
     sender->unread_sends = 0;
     uint64_t now_ns = tw_clock_monotonic_ns();
     if (now_ns >= sender->estimate_at_ns) {
@@ -291,13 +305,38 @@ static int sleep_until(struct tw_sender *sender, uint64_t until_ns, uint64_t now
     return ready > 0;
 }
 
-/* When the next packet is due, or the session over. */
+/* When the next packet is due, or the session over; never, while nothing more is scheduled. */
 static uint64_t next_event(const struct tw_sender *sender, int sending)
 {
     const struct tw_sender_config *config = &sender->config;
+    uint32_t next = sender->samples.attempted;
 
-    return sending ? config->start_ns + config->schedule[sender->samples.attempted]
-                   : sender->last_send_ns + config->loss_timeout_ns;
+    if (!sending)
+        return sender->last_send_ns + config->loss_timeout_ns;
+    if (next == __atomic_load_n(&sender->scheduled, __ATOMIC_ACQUIRE))
+        return UINT64_MAX;
+    return config->start_ns + config->schedule[tw_samples_row(&sender->samples, next)];
+}
+
+/* When the oldest row of a ring is to be given away. */
+static uint64_t next_settling(const struct tw_sender *sender)
+{
+    const struct tw_samples *samples = &sender->samples;
+
+    if (!samples->departed_ns || samples->settled == samples->attempted)
+        return UINT64_MAX;
+    return samples->departed_ns[tw_samples_row(samples, samples->settled)] +
+           sender->config.loss_timeout_ns + SETTLING_SLACK_NS;
+}
+
+static void count_stall(struct tw_sender *sender)
+{
+    uint32_t next = sender->samples.attempted;
+
+    if (sender->stalled_at == next)
+        return;
+    sender->stalled_at = next;
+    sender->samples.stats.stalls++;
 }
 
 static int is_sending(const struct tw_sender *sender)
@@ -317,8 +356,12 @@ static int take_turn(struct tw_sender *sender)
     if (__atomic_load_n(&sender->stopping, __ATOMIC_RELAXED) == STOP_NOW ||
         (!sending && !sender->samples.attempted))
         return 0;
+    if (event_ns == UINT64_MAX)
+        count_stall(sender);
     if (now_ns + margin_ns < event_ns) {
-        int woken = sleep_until(sender, event_ns - margin_ns, now_ns);
+        uint64_t settling_ns = next_settling(sender);
+        uint64_t until_ns = event_ns - margin_ns < settling_ns ? event_ns - margin_ns : settling_ns;
+        int woken = until_ns <= now_ns ? 1 : sleep_until(sender, until_ns, now_ns);
         if (woken > 0)
             catch_up(sender, event_ns);
         return woken < 0 ? woken : 1;
@@ -369,6 +412,30 @@ void tw_sender_stats(struct tw_sender *sender, struct tw_sender_stats *stats)
     pthread_mutex_unlock(&sender->lock);
 }
 
+uint32_t tw_sender_settled(struct tw_sender *sender, uint64_t *duplicates)
+{
+    const struct tw_samples *samples = &sender->samples;
+    uint32_t settled = __atomic_load_n(&samples->settled, __ATOMIC_ACQUIRE);
+
+    /* Read after: what came twice was written before its row was settled. */
+    *duplicates = __atomic_load_n(&samples->duplicates_written, __ATOMIC_ACQUIRE);
+    return settled;
+}
+
+int tw_sender_schedule_until(struct tw_sender *sender, uint32_t sequence, uint64_t duplicates_taken)
+{
+    uint64_t duplicates;
+    uint64_t settled = tw_sender_settled(sender, &duplicates);
+
+    if (sequence < __atomic_load_n(&sender->scheduled, __ATOMIC_RELAXED) ||
+        sequence > settled + sender->config.size || sequence > sender->config.count ||
+        duplicates_taken < sender->samples.duplicates_taken || duplicates_taken > duplicates)
+        return -EINVAL;
+    __atomic_store_n(&sender->samples.duplicates_taken, duplicates_taken, __ATOMIC_RELEASE);
+    __atomic_store_n(&sender->scheduled, sequence, __ATOMIC_RELEASE);
+    return eventfd_write(sender->wake_fd, 1) ? -errno : 0;
+}
+
 static int check_config(const struct tw_sender_config *config, int fd)
 {
     int domain = 0;
@@ -387,7 +454,7 @@ static int check_config(const struct tw_sender_config *config, int fd)
         config->mode != TW_MODE_ENCRYPTED)
         return -EINVAL;
     if ((config->padding_length && !config->padding) || !config->peer.port ||
-        (config->count && (!config->schedule || !config->samples)) ||
+        (config->count && (!config->size || !config->schedule || !config->samples)) ||
         (config->duplicates_size && !config->duplicates))
         return -EINVAL;
     return 0;
@@ -425,8 +492,12 @@ int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_send
     if (!opened)
         return -ENOMEM;
     opened->config = *config;
+    opened->scheduled = config->count < config->size ? config->count : config->size;
+    opened->stalled_at = UINT32_MAX;
     opened->samples = (struct tw_samples){
         .rows = config->samples,
+        .size = config->size,
+        .departed_ns = config->count > config->size ? config->schedule : NULL,
         .duplicates = config->duplicates,
         .duplicates_size = config->duplicates_size,
         .peer = config->peer,

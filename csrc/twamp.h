@@ -317,6 +317,7 @@ enum tw_sender_drop {
     TW_SENDER_DROP_ERROR_ESTIMATE, /* Multiplier 0 */
     TW_SENDER_DROP_SEQUENCE,       /* a Sender Sequence Number that was not sent */
     TW_SENDER_DROP_NO_ROOM, /* a further copy of a packet, and the table of duplicates is full */
+    TW_SENDER_DROP_LATE,    /* to a packet whose row of the ring has been given away */
     TW_SENDER_DROP_COUNT
 };
 
@@ -340,24 +341,31 @@ struct tw_sample {
     uint8_t reserved[7];
 };
 
-/* The four arrays are the caller's, and stay where they are until after close. */
+/* The four arrays are the caller's, and stay where they are until after close.
+ *
+ * With fewer rows than packets schedule and samples are rings: a packet's row is its sequence
+ * number modulo size.  A row changes hands twice: it is run's from tw_sender_schedule_until until
+ * loss_timeout_ns after its packet has gone, and the caller's again below tw_sender_settled. */
 struct tw_sender_config {
-    const uint64_t *schedule;     /* [count] ns after start_ns, ascending */
+    uint64_t *schedule; /* [size] ns after start_ns, ascending; in a ring run writes there when the
+                           packet went (CLOCK_MONOTONIC) */
     const uint8_t *padding;       /* [padding_length + 255]; a window of it that moves goes out */
-    struct tw_sample *samples;    /* [count], zeroed */
+    struct tw_sample *samples;    /* [size], zeroed */
     struct tw_sample *duplicates; /* [duplicates_size]: arrivals after the first of their number */
     uint64_t start_ns;            /* CLOCK_MONOTONIC */
-    uint64_t loss_timeout_ns;     /* how long replies are read after the last packet */
+    uint64_t loss_timeout_ns;     /* how long replies are read after the last packet; of a ring:
+                                     after each */
     struct tw_endpoint peer;      /* the Session-Reflector */
     struct tw_test_keys keys;     /* of the secured modes */
-    uint32_t count;
+    uint32_t count;               /* packets, in all */
+    uint32_t size; /* rows, of which count or size, whichever is less, are scheduled at open */
     uint32_t padding_length; /* octets after the header: 14, or 48 in the secured modes */
     uint32_t duplicates_size;
     uint32_t receive_buffer; /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint8_t dscp;
     uint8_t ttl;  /* 255 (RFC 4656 section 4.1.2) */
     uint8_t mode; /* enum tw_mode */
-    uint8_t reserved[5];
+    uint8_t reserved;
 };
 
 struct tw_sender_stats {
@@ -367,8 +375,10 @@ struct tw_sender_stats {
     uint64_t drops[TW_SENDER_DROP_COUNT]; /* [0] stays 0 */
     uint64_t refused_stamps;
     uint64_t truncated_control;
-    uint32_t duplicates; /* rows of duplicates in use */
-    int32_t send_errno;  /* of the last refused packet; 0 = none */
+    uint64_t duplicates; /* arrivals written to their table; of a ring row modulo duplicates_size */
+    uint64_t stalls; /* of a ring: times that every packet scheduled had gone, and not the last */
+    int32_t send_errno; /* of the last refused packet; 0 = none */
+    uint32_t reserved;
 };
 
 int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_sender **sender);
@@ -380,6 +390,17 @@ int tw_sender_run(struct tw_sender *sender);
  * last packet. */
 int tw_sender_stop(struct tw_sender *sender, int drain);
 void tw_sender_stats(struct tw_sender *sender, struct tw_sender_stats *stats);
+
+/* A ring's caller, in one thread at a time, while another runs it.
+ *
+ * Rows below the number that settled returns are final, and the caller's; so are duplicates below
+ * *duplicates, all of those of settled rows among them.  schedule_until gives rows back: those of
+ * packets below sequence have been filled in schedule and hold no sample that is still wanted; it
+ * never goes back, nor beyond settled + size (-EINVAL).  The same for duplicates below
+ * duplicates_taken. */
+uint32_t tw_sender_settled(struct tw_sender *sender, uint64_t *duplicates);
+int tw_sender_schedule_until(struct tw_sender *sender, uint32_t sequence,
+                             uint64_t duplicates_taken);
 void tw_sender_close(struct tw_sender *sender);
 
 /* ---- privileges.c: from root to an ordinary user --------------------------------------------- */

@@ -48,6 +48,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sender_ports": ("endpoint",),
     "saved": ("errors", "metrics"),
     "target": ("errors", "readers"),
+    "histogram": (),
+    "tally": ("histogram", "metrics", "protocol."),
     "native": ("_native", "endpoint", "protocol."),
     "privileges": ("errors", "native"),
     "session_reflector": ("native", "endpoint", "protocol."),

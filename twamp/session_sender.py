@@ -6,6 +6,11 @@ C sends and reads; Python says when, to whom and what, and looks at the samples 
     await sender.run()
     sender.samples, sender.duplicates, sender.stats()
 
+With ``count`` greater than the schedule's length, samples are kept in a ring of that length, and the
+caller keeps up with it while :meth:`SessionSender.run` runs: :meth:`~SessionSender.collect` takes the
+samples that nothing can change any more, :meth:`~SessionSender.schedule_more` says when the packets go
+that use their rows next.  Who is late with that delays packets, and loses none.
+
 The socket is bound and stays the caller's: C works with a duplicate of it.  Make the object well
 before ``start_ns``: the kernel turns timestamps on some milliseconds after they were asked for.
 """
@@ -16,10 +21,10 @@ import socket
 import threading
 import warnings
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from twamp.endpoint import Endpoint
 from twamp.metrics import Sample
@@ -39,6 +44,7 @@ SAMPLE_LAYOUT = Struct("=QQQQIIIiHHBBBBB7x")
 # A 44-octet packet is charged 832 octets of it: 4 MB hold 5,000 of them.
 RECEIVE_BUFFER = 4 << 20
 LEAST_DUPLICATES = 1024
+MOST_PACKETS = (1 << 32) - 1  # of one session: sequence numbers have 32 bits
 PADDING_WINDOWS = 256
 
 
@@ -53,8 +59,9 @@ class SenderConfig:
 
     peer: Endpoint
     schedule: Sequence[int]  # after start_ns, ascending; array("Q") is taken as it is
+    count: int | None = None  # packets in all, up to MOST_PACKETS; None: as many as are scheduled
     start_ns: int  # CLOCK_MONOTONIC
-    loss_timeout_ns: int  # replies are read so long after the last packet
+    loss_timeout_ns: int  # replies are read so long after the last packet; of a ring: after each
     padding_length: int = 0
     zero_padding: bool = False
     padding: bytes | None = None
@@ -87,6 +94,7 @@ class SenderStats:
     refused_stamps: int = 0
     truncated_control: int = 0
     duplicates: int = 0
+    stalls: int = 0  # times that a ring waited for schedule_more
     send_errno: int = 0  # of the last refused packet
 
     @property
@@ -101,6 +109,27 @@ _DROPS = enum_names("tw_sender_drop", "TW_SENDER_DROP_")
 def _samples(table: Any, count: int) -> list[Sample]:
     rows = SAMPLE_LAYOUT.iter_unpack(ffi.buffer(table, count * SAMPLE_LAYOUT.size))
     return list(map(Sample._make, rows))
+
+
+def _ring_samples(table: Any, begin: int, end: int) -> list[Sample]:
+    """The rows of numbers from ``begin`` to before ``end``, at most once around."""
+    size, octets = len(table), ffi.buffer(table)
+    result: list[Sample] = []
+    while begin < end:
+        place = begin % size
+        count = min(end - begin, size - place)
+        width = SAMPLE_LAYOUT.size
+        rows = SAMPLE_LAYOUT.iter_unpack(octets[place * width : (place + count) * width])
+        result.extend(map(Sample._make, rows))
+        begin += count
+    return result
+
+
+class Collected(NamedTuple):
+    """What :meth:`SessionSender.collect` took; ``duplicates`` of these samples, and of later ones."""
+
+    samples: list[Sample]
+    duplicates: list[Sample]
 
 
 class SessionSender:
@@ -118,17 +147,23 @@ class SessionSender:
         self._stats = SenderStats()
         self._samples: list[Sample] | None = None
         self._duplicates: list[Sample] | None = None
-        count = len(config.schedule)
+        size = len(config.schedule)
+        self._count = size if config.count is None else config.count
+        if not 0 <= self._count <= MOST_PACKETS:
+            raise ValueError(f"count is {self._count}; it goes from 0 to {MOST_PACKETS}")
+        self._is_ring = self._count > size
+        self._scheduled = min(size, self._count)
+        self._collected = self._duplicates_collected = 0
         duplicates_size = config.duplicates_size
         if duplicates_size is None:
-            duplicates_size = max(LEAST_DUPLICATES, count)
+            duplicates_size = max(LEAST_DUPLICATES, size)
         schedule = config.schedule
         if not (isinstance(schedule, array) and schedule.typecode == "Q"):
             schedule = array("Q", schedule)
         # C keeps pointers into all of these.
         self._padding = ffi.from_buffer(config.padding_octets())
         self._schedule = ffi.from_buffer("uint64_t[]", schedule)
-        self._sample_table = ffi.new("struct tw_sample[]", count)
+        self._sample_table = ffi.new("struct tw_sample[]", size)
         self._duplicate_table = ffi.new("struct tw_sample[]", duplicates_size)
         native = self._native_config()
         handle = ffi.new("struct tw_sender **")
@@ -151,7 +186,8 @@ class SessionSender:
                 "start_ns": config.start_ns,
                 "loss_timeout_ns": config.loss_timeout_ns,
                 "peer": peer,
-                "count": len(self._schedule),
+                "count": self._count,
+                "size": len(self._schedule),
                 "padding_length": config.padding_length,
                 "duplicates_size": len(self._duplicate_table),
                 "receive_buffer": config.receive_buffer,
@@ -237,6 +273,7 @@ class SessionSender:
             refused_stamps=native.refused_stamps,
             truncated_control=native.truncated_control,
             duplicates=native.duplicates,
+            stalls=native.stalls,
             send_errno=native.send_errno,
         )
 
@@ -268,3 +305,59 @@ class SessionSender:
     def _require_end(self) -> None:
         if self._running:
             raise RuntimeError("C still writes the samples: wait for run() to return")
+        if self._is_ring:
+            raise RuntimeError("a ring does not keep the samples: collect() them")
+
+    # ---- a ring ----------------------------------------------------------------------------------
+
+    @property
+    def collected(self) -> int:
+        """The sequence number of the sample that :meth:`collect` gives next."""
+        return self._collected
+
+    @property
+    def room(self) -> int:
+        """For how many further packets :meth:`schedule_more` has room now."""
+        return min(self._collected + len(self._schedule), self._count) - self._scheduled
+
+    def collect(self) -> Collected:
+        """The samples, in the order of their numbers, that have become final since the last time.
+
+        Final is what went longer than ``loss_timeout_ns`` ago, and everything after :meth:`run`; what
+        comes later is a drop, ``late``.  Call it often enough for the ring not to fill up, at one
+        place only; not from two threads.
+        """
+        with self._lock:
+            if self._handle is None:
+                settled = self._stats.sent + self._stats.send_errors
+                duplicates = self._stats.duplicates
+            else:
+                native = ffi.new("uint64_t *")
+                settled = lib.tw_sender_settled(self._handle, native)
+                duplicates = native[0]
+        result = Collected(
+            _ring_samples(self._sample_table, self._collected, settled),
+            _ring_samples(self._duplicate_table, self._duplicates_collected, duplicates),
+        )
+        self._collected, self._duplicates_collected = settled, duplicates
+        return result
+
+    def schedule_more(self, times: Iterable[int] = ()) -> None:
+        """When the next packets go, in ns after ``start_ns``, ascending: up to :attr:`room` of them.
+
+        The rows of what was collected are used again from now on, so call it after each
+        :meth:`collect`, even if there is nothing to schedule.
+        """
+        times = list(times)
+        if len(times) > self.room:
+            raise ValueError(f"{len(times)} packets, and there is room for {self.room}")
+        for due_ns in times:
+            self._schedule[self._scheduled % len(self._schedule)] = due_ns
+            self._scheduled += 1
+        with self._lock:
+            if self._handle is not None:
+                check(
+                    lib.tw_sender_schedule_until(
+                        self._handle, self._scheduled, self._duplicates_collected
+                    )
+                )

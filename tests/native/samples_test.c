@@ -23,7 +23,8 @@ static int failures;
 static struct tw_samples fresh(void)
 {
     memset(rows, 0, sizeof rows);
-    return (struct tw_samples){.rows = rows, .departures.doubtful_from = UINT32_MAX};
+    return (struct tw_samples){
+        .rows = rows, .size = PACKETS, .departures.doubtful_from = UINT32_MAX};
 }
 
 /* The packets from the next one up to sequence number end; error is that of each send. */
@@ -160,6 +161,97 @@ static void without_a_stamp_that_is_believed_the_clock_serves(void)
     CLAIM(samples.stats.refused_stamps == 1);
 }
 
+/* A ring of PACKETS rows; packet i went at i * SPACE. */
+static struct tw_samples ring(uint64_t *departed_ns)
+{
+    struct tw_samples samples = fresh();
+
+    samples.departed_ns = departed_ns;
+    return samples;
+}
+
+static void attempt_in_ring(struct tw_samples *samples, uint32_t end)
+{
+    struct tw_sender_packet packet;
+
+    while (samples->attempted < end) {
+        uint64_t sequence = samples->attempted;
+        tw_samples_prepare(samples, T1_NS + sequence * SPACE, 0, 1, &packet);
+        tw_samples_attempted(samples, 0, sequence * SPACE);
+    }
+}
+
+static void rows_settle_when_their_time_is_over(void)
+{
+    uint64_t departed_ns[PACKETS];
+    struct tw_samples samples = ring(departed_ns);
+
+    attempt_in_ring(&samples, 5);
+    tw_samples_settle(&samples, 9 * SPACE, 10 * SPACE);
+    CLAIM(samples.settled == 0);
+    tw_samples_settle(&samples, 12 * SPACE, 10 * SPACE);
+    CLAIM(samples.settled == 3);
+    tw_samples_settle(&samples, 99 * SPACE, 10 * SPACE);
+    CLAIM(samples.settled == 5);
+}
+
+static void a_late_reply_is_dropped_and_written_nowhere(void)
+{
+    uint64_t departed_ns[PACKETS];
+    struct tw_samples samples = ring(departed_ns);
+
+    attempt_in_ring(&samples, PACKETS);
+    reply_to(&samples, 1);
+    tw_samples_settle(&samples, 4 * SPACE, SPACE); /* 0 to 3 */
+    attempt_in_ring(&samples, PACKETS + 2);        /* the rows of 0 and 1 again */
+    struct tw_sample newer[2] = {rows[0], rows[1]};
+    CLAIM(rows[1].sequence_number == PACKETS + 1 && rows[1].rank == 0 && rows[1].t4 == 0);
+    reply_to(&samples, 0);
+    reply_to(&samples, 1);
+    reply_to(&samples, 3);
+    tw_samples_departure(&samples, 0, T1_NS + 1);
+    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 1);
+    CLAIM(samples.stats.drops[TW_SENDER_DROP_LATE] == 3);
+    CLAIM(samples.stats.refused_stamps == 3); /* reply 1 had no stamp either */
+    CLAIM(!memcmp(newer, rows, sizeof newer));
+    CLAIM(rows[3].rank == 0 && rows[3].t1_source == TW_SOURCE_USER);
+    reply_to(&samples, PACKETS + 1);
+    tw_samples_departure(&samples, PACKETS + 1, T1_NS + (PACKETS + 1) * SPACE + 2);
+    CLAIM(rows[1].rank == 2);
+    CLAIM(left_at(1, T1_NS + (PACKETS + 1) * SPACE + 2));
+}
+
+static void duplicates_wait_until_their_rows_are_taken(void)
+{
+    uint64_t departed_ns[PACKETS];
+    struct tw_sample duplicates[2];
+    struct tw_samples samples = ring(departed_ns);
+
+    samples.duplicates = duplicates;
+    samples.duplicates_size = 2;
+    attempt_in_ring(&samples, 2);
+    for (int i = 0; i < 4; i++)
+        reply_to(&samples, 0);
+    CLAIM(samples.stats.duplicates == 2 && samples.duplicates_written == 2);
+    CLAIM(samples.stats.drops[TW_SENDER_DROP_NO_ROOM] == 1);
+    samples.duplicates_taken = 1;
+    reply_to(&samples, 0);
+    CLAIM(samples.duplicates_written == 3 && duplicates[0].rank == 4 && duplicates[1].rank == 3);
+    tw_samples_finish(&samples);
+    CLAIM(samples.settled == 2);
+}
+
+static void the_rank_of_no_reply_is_skipped(void)
+{
+    struct tw_samples samples = fresh();
+
+    samples.rank = UINT32_MAX - 1;
+    attempt(&samples, 2, 0);
+    reply_to(&samples, 0);
+    reply_to(&samples, 1);
+    CLAIM(rows[0].rank == UINT32_MAX && rows[1].rank == 1);
+}
+
 int main(void)
 {
     stamps_find_their_packets();
@@ -168,5 +260,9 @@ int main(void)
     a_refused_packet_has_no_reply();
     duplicates_get_the_departure_that_comes_after_them();
     without_a_stamp_that_is_believed_the_clock_serves();
+    rows_settle_when_their_time_is_over();
+    a_late_reply_is_dropped_and_written_nowhere();
+    duplicates_wait_until_their_rows_are_taken();
+    the_rank_of_no_reply_is_skipped();
     return failures != 0;
 }
