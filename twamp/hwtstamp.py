@@ -158,7 +158,9 @@ def _of_responder(counters: Counters) -> dict[str, Any]:
 
 def _measure(peer: str, interface: str) -> dict[str, Any]:
     host, port = split_host(peer)
-    config = PingConfig(interface=interface, count=PEER_PACKETS, interval=PEER_INTERVAL)
+    config = PingConfig(
+        interface=interface, hwtstamp="yes", count=PEER_PACKETS, interval=PEER_INTERVAL
+    )
     target = Target(host, host, config.control_port if port is None else port)
     try:
         (measurement,) = asyncio.run(Ping(config, target).run())

@@ -37,9 +37,11 @@ from twamp.control_client import (
 from twamp.credentials import credentials_of, modes_of
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ConfigError, Refused, TwampError
+from twamp.hardware import open_stamping
 from twamp.machine import machine_summary
 from twamp.metrics import Measurement, measure
-from twamp.options import add_arguments, from_arguments, key_of, rows
+from twamp.native import ClockModel
+from twamp.options import add_arguments, from_arguments, key_of, rows, spelled_out
 from twamp.parts import parts
 from twamp.protocol.timestamps import NS, ntp_from_unix_ns
 from twamp.report import (
@@ -105,7 +107,8 @@ def parser() -> argparse.ArgumentParser:
 
 def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | None]:
     """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
-    options = parser().parse_args([*map(_spell_out, arguments)])
+    spoken = [*map(_spell_out, spelled_out(PingConfig, arguments))]
+    options = parser().parse_args(spoken)
     if options.file is not None:
         raise ConfigError(
             "-F: we do not write perfSONAR's owp files; -R prints every packet and --json the whole "
@@ -172,6 +175,7 @@ class Ping:
         self.interrupted = False
         self.warnings: list[str] = []
         self._senders: list[SessionSender] = []
+        self._models: Sequence[ClockModel] = ()
         self._task: asyncio.Task[Any] | None = None
         self._early = asyncio.Event()  # set where waiting at the end is over
 
@@ -235,6 +239,7 @@ class Ping:
         delay_ns = _ns(self.config.start_delay)
         start_time = ntp_from_unix_ns(begin_unix_ns + delay_ns) if delay_ns else 0
         async with contextlib.AsyncExitStack() as stack:
+            hardware = self._stamp_by_hardware(stack)
             client = await self._connect()
             await stack.enter_async_context(client)
             receiver_address = await self._receiver_address(client)
@@ -250,7 +255,9 @@ class Ping:
             earliest_ns = time.monotonic_ns() + LEAD_NS + len(sessions) * LEAD_OF_EACH_NS
             start_ns = max(begin_ns + delay_ns, earliest_ns)
             for session in sessions:
-                sender = SessionSender(session.sock, self._sender_config(session, start_ns))
+                sender_config = self._sender_config(session, start_ns, hardware)
+                sender = SessionSender(session.sock, sender_config)
+                sender.set_clock_models(self._models)
                 stack.callback(sender.close)
                 self._senders.append(sender)
             await self._send()
@@ -261,6 +268,26 @@ class Ping:
             self._measurement(session.accepted, sender)
             for session, sender in zip(sessions, self._senders, strict=True)
         ]
+
+    def _stamp_by_hardware(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Whether the network card stamps until ``stack`` ends; why not is a warning."""
+        if self.config.hwtstamp == "no":
+            return False
+        assert self.config.interface is not None  # a rule of the config
+        strict = self.config.hwtstamp == "strict"
+        stamping, reason = open_stamping(self.config.interface, strict=strict)
+        if stamping is None:
+            self.warnings.append(reason)
+            return False
+        stack.callback(stamping.close)
+        reading = asyncio.create_task(stamping.run(self._know_clocks))
+        stack.callback(reading.cancel)
+        return True
+
+    def _know_clocks(self, models: Sequence[ClockModel]) -> None:
+        self._models = models
+        for sender in self._senders:
+            sender.set_clock_models(models)
 
     async def _connect(self) -> ControlClient:
         config, target = self.config, self.target
@@ -338,7 +365,7 @@ class Ping:
             ) from None
         return granted
 
-    def _sender_config(self, session: TestSession, start_ns: int) -> SenderConfig:
+    def _sender_config(self, session: TestSession, start_ns: int, hardware: bool) -> SenderConfig:
         config = self.config
         return SenderConfig(
             peer=session.accepted.reflector,
@@ -348,6 +375,7 @@ class Ping:
             padding_length=config.padding,
             zero_padding=config.zero_padding,
             dscp=config.test_dscp_value,
+            hardware=hardware,
             mode=session.accepted.mode,
             keys=session.accepted.keys,
         )
