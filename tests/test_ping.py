@@ -206,7 +206,9 @@ def test_help_ends_with_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    assert "3 nothing came back" in " ".join(capsys.readouterr().out.split())
+    assert "3 a threshold of --fail was crossed, or nothing came back" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 # ---- measuring -----------------------------------------------------------------------------------

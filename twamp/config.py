@@ -8,6 +8,7 @@ from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 
 from twamp.errors import ConfigError
+from twamp.judgement import Threshold, parse_threshold
 from twamp.options import Config, option
 from twamp.readers import (
     HIGHEST_PORT,
@@ -349,6 +350,22 @@ class PingConfig(Config):
     )  # fmt: skip
     directory: str = option(".", help="where -p writes to", read=file_path, flags=("-d",))
     json: bool = option(False, help="report as JSON, in nanoseconds", read=flag)
+    csv: bool = option(False, help="report as CSV, a line for each session and bin", read=flag)
+    influx: bool = option(
+        False, help="report in the line protocol of InfluxDB, a point for each session and bin",
+        read=flag,
+    )  # fmt: skip
+    bin: Decimal = option(  # noqa: RUF009
+        0,
+        0,
+        86400,
+        "seconds that a line of --csv or --influx covers; 0: the whole run",
+        read=seconds,
+    )
+    fail: tuple[Threshold, ...] = option(
+        (), help="exit with 3 when this is so, repeatable: loss>1%, rtt.p99>5ms, duplicates>0, …",
+        read=parse_threshold, multiple=True, metavar="THRESHOLD",
+    )  # fmt: skip
     auth_mode: str | None = option(
         None, help="modes to accept, of A, E, M, O: authenticated, encrypted, mixed, open; "
         "without, O, or AEM with a user",
@@ -377,6 +394,13 @@ class PingConfig(Config):
             raise ConfigError(f"auth-mode: {self.auth_mode} needs a user; give --user NAME")
         if self.save_summaries and self.json:
             raise ConfigError("save-summaries: not with --json; write twping --json … > FILE")
+        forms = [
+            name for name in ("json", "csv", "influx", "raw", "machine") if getattr(self, name)
+        ]
+        if len(forms) > 1 and (self.csv or self.influx):
+            raise ConfigError(f"{forms[0]}: not with {forms[1]}; give one form of report")
+        if self.bin and not (self.csv or self.influx):
+            raise ConfigError("bin: of what? give --csv or --influx, too")
         if self.packets_per_summary and self.json:
             raise ConfigError(
                 "packets-per-summary: --json has each session whole; -M and text have parts"

@@ -1,4 +1,4 @@
-"""A session cut into parts of so many packets, each a measurement of its own (twping's ``-N``).
+"""A session cut into parts, each a measurement of its own: by packets (twping's ``-N``) or by time (``--bin``).
 
 What needs no neighbour (delays, duplicates, hops) of all parts together is that of the session.
 Order and variation are judged within a part, so what spans a cut is not seen.  The direction of a
@@ -8,38 +8,67 @@ those that belong to it, and a reply lost at a cut is taken for one of the earli
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import pairwise, takewhile
+from typing import NamedTuple
 
 from twamp.metrics import Measurement, Sample
+from twamp.protocol.timestamps import unix_ns_from_ntp
+
+
+class Bin(NamedTuple):
+    """What was sent within one interval, which begins at ``unix_ns``."""
+
+    unix_ns: int
+    measurement: Measurement
 
 
 def parts(measurement: Measurement, size: int) -> Iterator[Measurement]:
     """The parts, ``size`` packets each, the last one what is left; 0: the session as it is."""
+    count = len(measurement.samples)
+    return _cut(measurement, range(size, count, size) if size else ())
+
+
+def bins(measurement: Measurement, bin_ns: int) -> Iterator[Bin]:
+    """The parts by time of departure, in intervals that begin at multiples of ``bin_ns`` since 1970.
+
+    Intervals in which nothing was sent are left out; 0 is one that lasts for ever.
+    """
+    starts: list[int] = []
+    cuts: list[int] = []
+    for place, sample in enumerate(measurement.samples):
+        if not sample.t1_source:
+            continue  # it never left
+        unix_ns = unix_ns_from_ntp(sample.t1)
+        start = unix_ns // bin_ns * bin_ns if bin_ns else unix_ns
+        if not starts or (bin_ns and start > starts[-1]):
+            starts.append(start)
+            cuts.append(place)
+    return map(Bin, starts, _cut(measurement, cuts[1:]))
+
+
+def _cut(measurement: Measurement, cuts: Sequence[int]) -> Iterator[Measurement]:
+    """The packets before the first of ``cuts``, those from there to the next, and so on."""
     samples = measurement.samples
-    if not size or len(samples) <= size:
+    if not cuts:
         yield measurement
         return
     last_answered = max((sample.sequence_number for sample in samples if sample.rank), default=-1)
     begin = 0
-    for first in range(0, len(samples), size):
-        of_part, later = samples[first : first + size], samples[first + size :]
-        end = _end_of_numbers(begin, of_part, later)
-        known = last_answered >= first + size
+    for first, end in pairwise([0, *cuts, len(samples)]):
+        numbers_end = _end_of_numbers(begin, samples[first:end], samples[end:])
         yield replace(
             measurement,
-            samples=of_part,
+            samples=samples[first:end],
             duplicates=[
-                copy
-                for copy in measurement.duplicates
-                if first <= copy.sequence_number < first + size
+                copy for copy in measurement.duplicates if first <= copy.sequence_number < end
             ],
             packets_of_session=len(samples),
-            reflector_numbers=(begin, end if known else None),
+            reflector_numbers=(begin, numbers_end if last_answered >= end else None),
             # These are of the socket, so of the session: they count once.
             drops=measurement.drops if not first else {},
-            send_errors=sum(not sample.t1_source for sample in of_part),
+            send_errors=sum(not sample.t1_source for sample in samples[first:end]),
         )
-        begin = end
+        begin = numbers_end
 
 
 def _end_of_numbers(begin: int, samples: Sequence[Sample], later: Sequence[Sample]) -> int:

@@ -1,7 +1,8 @@
 """``twping``: asks a TWAMP Server for test sessions, sends their packets and reports what came back.
 
-Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 nothing came back (with -R 0: the
-rows say it, and perfSONAR's readers of them take any other code for a run that failed).
+Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 a threshold of --fail was crossed, or
+nothing came back (with -R 0: the rows say it, and perfSONAR's readers of them take any other code for a
+run that failed).
 """
 
 import argparse
@@ -38,6 +39,7 @@ from twamp.credentials import credentials_of, modes_of
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ConfigError, Refused, TwampError
 from twamp.hardware import open_stamping
+from twamp.judgement import Threshold
 from twamp.machine import machine_summary
 from twamp.metrics import Measurement, measure
 from twamp.native import ClockModel
@@ -57,6 +59,7 @@ from twamp.report import (
 from twamp.saved import require_directory, save
 from twamp.schedule import make_schedule, parse_intervals
 from twamp.sender_ports import bind, ports_to_try
+from twamp.series import csv_lines, influx_lines
 from twamp.server import Server
 from twamp.session_reflector import SessionReflector
 from twamp.session_sender import SenderConfig, SessionSender
@@ -447,8 +450,11 @@ def report(measurements: Sequence[Measurement], config: PingConfig) -> Iterator[
             version=version(),
             configuration=configuration(config),
             percentiles=config.percentiles,
-        )
+        ) | {"failed": [str(threshold) for threshold in crossed(measurements, config)]}
         yield json.dumps(tree, indent=2) + "\n"
+    elif config.csv or config.influx:
+        lines = csv_lines if config.csv else influx_lines
+        yield from lines(measurements, _ns(config.bin))
     elif config.raw:
         for place, measurement in enumerate(measurements):
             yield "\n" if place else ""
@@ -489,6 +495,12 @@ def _summary(measurement: Measurement, config: PingConfig, style: Style) -> Iter
     yield text_summary(measurement, style)
 
 
+def crossed(measurements: Sequence[Measurement], config: PingConfig) -> list[Threshold]:
+    """Those of ``--fail`` that all sessions together are beyond."""
+    metrics = measure(*measurements)
+    return [threshold for threshold in config.fail if threshold.is_crossed(metrics)]
+
+
 def configuration(config: PingConfig) -> dict[str, Any]:
     """The options by key; times in nanoseconds."""
     result: dict[str, Any] = {}
@@ -498,6 +510,8 @@ def configuration(config: PingConfig) -> dict[str, Any]:
             value = _ns(value)
         elif field == "percentiles":
             value = [float(percent) for percent in value]
+        elif field == "fail":
+            value = [str(threshold) for threshold in value]
         result[key_of(field)] = value
     return result
 
@@ -584,8 +598,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not metrics.received:
         _complain(_silence(metrics.sent, measurements))
         # Who reads rows sees the loss in them, and takes another code for a run that failed.
-        return MEASURED if config.raw else NOTHING_BACK
-    return MEASURED
+        return MEASURED if config.raw and not config.fail else NOTHING_BACK
+    failed = crossed(measurements, config)
+    for threshold in failed:
+        _complain(f"failed: {threshold}")
+    return NOTHING_BACK if failed else MEASURED
 
 
 def _silence(sent: int, measurements: Sequence[Measurement]) -> str:
