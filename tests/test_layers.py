@@ -40,6 +40,28 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "report": ("endpoint", "metrics", "protocol."),
     "histogram": (),
     "tally": ("histogram", "metrics", "protocol."),
+    "continuous": (
+        *("config", "control_client", "errors", "protocol.", "schedule", "session_sender"),
+        "tally",
+    ),
+    "interval_report": ("continuous", "histogram", "protocol.", "report", "tally"),
+    "output": (),
+    "progress": ("session_sender",),
+    "ping_exporter": ("histogram", "tally"),
+    "targets": ("config", "config_file", "errors", "options", "readers"),
+    "probe": (
+        *("config", "endpoint", "errors", "exporter", "metrics", "ping_exporter", "schedule"),
+        *("protocol.", "tally", "targets"),
+    ),
+    "monitor": (
+        *("config", "continuous", "exporter", "interval_report", "output", "ping_exporter"),
+        *("probe", "report", "tally", "version"),
+    ),
+    "endless": (
+        *("config", "continuous", "errors", "hosts", "metrics", "monitor", "options", "output"),
+        *("probe", "targets"),
+    ),
+    "hosts": ("errors",),
     "native": ("_native", "endpoint", "protocol."),
     "privileges": ("errors", "native"),
     "session_reflector": ("native", "endpoint", "protocol."),

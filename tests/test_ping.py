@@ -18,8 +18,9 @@ import pytest
 from by_hand import Responder
 
 from twamp.errors import ConfigError
+from twamp.hosts import Target, split_host
 from twamp.metrics import measure
-from twamp.ping import Ping, Target, main, read_command_line, split_host
+from twamp.ping import Ping, main, read_command_line
 from twamp.protocol.control_messages import (
     Accept,
     AcceptSession,

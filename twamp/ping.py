@@ -1,6 +1,7 @@
 """``twping``: asks a TWAMP Server for test sessions, sends their packets and reports what came back.
 
 Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 nothing came back.
+SIGTERM ends --continuous as its natural end does: 0, or 1 or 3.
 """
 
 import argparse
@@ -23,13 +24,13 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from ipaddress import ip_address
 from itertools import islice
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import uvloop
 
 from twamp.config import PingConfig, ReflectorConfig
+from twamp.continuous import Opened
 from twamp.control_client import (
     REQUESTS_AHEAD,
     AcceptedSession,
@@ -37,10 +38,14 @@ from twamp.control_client import (
     Credentials,
     SessionRequest,
 )
+from twamp.endless import monitor, monitor_many, read_targets_for
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ConfigError, Refused, TwampError
+from twamp.hosts import Target, split_host
 from twamp.metrics import Measurement, measure
+from twamp.monitor import Measured, Outcome
 from twamp.options import add_arguments, from_arguments, key_of, rows
+from twamp.progress import progress
 from twamp.protocol.control_messages import Modes
 from twamp.protocol.timestamps import NS, ntp_from_unix_ns
 from twamp.report import (
@@ -61,7 +66,7 @@ from twamp.session_sender import SenderConfig, SessionSender
 from twamp.users import Users, read_key_file
 from twamp.version import version
 
-MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = range(4)
+MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = Outcome
 # The kernel turns timestamps on some milliseconds after they were asked for, and each session's
 # thread takes its time to begin.
 LEAD_NS = 50_000_000
@@ -69,14 +74,6 @@ LEAD_OF_EACH_NS = 1_000_000
 ONE_BY_ONE = 8  # sessions
 # After Ctrl-C replies on their way are still read for so many seconds.
 DRAIN = 1.0
-
-
-class Target(NamedTuple):
-    """Whom to measure, and whom to ask: both as written, the latter with its TCP port."""
-
-    host: str
-    server: str
-    port: int
 
 
 # ---- the command line ----------------------------------------------------------------------------
@@ -105,13 +102,19 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "server", nargs="?", metavar="SERVER", help="the TWAMP Server, if it is not at HOST"
     )
+    result.add_argument(
+        "--config",
+        dest="config_file",
+        metavar="FILE",
+        help="TOML file of targets to measure without an end (implies --continuous)",
+    )
     add_arguments(result, PingConfig)
     return result
 
 
 def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | None]:
     """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
-    options = parser().parse_args([*map(_spell_out, arguments)])
+    options = _parse(arguments)
     config = from_arguments(PingConfig, options)
     if config.loopback:
         if options.host is not None:
@@ -130,24 +133,14 @@ def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | No
     return config, Target(host, server, config.control_port if port is None else port)
 
 
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    return parser().parse_args([*map(_spell_out, arguments)])
+
+
 def _spell_out(argument: str) -> str:
     """``-v`` and ``-v5`` never take the next word, as ``-v HOST`` shows (perfSONAR's ``-v[N]``)."""
     match = re.fullmatch(r"-v(\d*)|(--verbose)", argument, re.ASCII)
     return argument if match is None else f"--verbose={match[1] or 'all'}"
-
-
-def split_host(text: str) -> tuple[str, int | None]:
-    """Host and port of ``host``, ``host:port``, ``v6``, ``[v6]`` and ``[v6]:port``."""
-    match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:\[\]]+)(?::(\d{1,5}))?", text, re.ASCII)
-    if match is None:
-        with contextlib.suppress(ValueError):
-            if ip_address(text).version == 6:
-                return text, None
-        raise ConfigError(f"{text!r} is no host; write host, host:port or [IPv6 address]:port")
-    host, digits = match[1] or match[3], match[2] or match[4]
-    if digits is not None and not 1 <= int(digits) <= 65535:
-        raise ConfigError(f"{text!r}: port {digits} is out of range; it goes from 1 to 65535")
-    return host, None if digits is None else int(digits)
 
 
 # ---- one run -------------------------------------------------------------------------------------
@@ -202,10 +195,12 @@ class Ping:
         for sender in self._senders:
             sender.stop(drain=drain)
 
-    async def _run(self) -> list[Measurement]:
-        begin_unix_ns, begin_ns = time.time_ns(), time.monotonic_ns()
-        delay_ns = _ns(self.config.start_delay)
-        start_time = ntp_from_unix_ns(begin_unix_ns + delay_ns) if delay_ns else 0
+    @contextlib.asynccontextmanager
+    async def open(self, start_time: int = 0) -> AsyncIterator[Opened[TestSession]]:
+        """Connects, has every session accepted and started, and in the end closes all that.
+
+        ``start_time`` is an NTP timestamp, 0 means at once; errors as of :meth:`run`.
+        """
         async with contextlib.AsyncExitStack() as stack:
             client = await self._connect()
             await stack.enter_async_context(client)
@@ -219,13 +214,23 @@ class Ping:
             accepted = await self._ask(client, requests)
             sessions = [TestSession(*pair) for pair in zip(accepted, socks, strict=True)]
             await client.start_sessions()
+            yield Opened(client, sessions)
+
+    async def _run(self) -> list[Measurement]:
+        begin_unix_ns, begin_ns = time.time_ns(), time.monotonic_ns()
+        delay_ns = _ns(self.config.start_delay)
+        start_time = ntp_from_unix_ns(begin_unix_ns + delay_ns) if delay_ns else 0
+        async with contextlib.AsyncExitStack() as stack:
+            client, sessions = await stack.enter_async_context(self.open(start_time))
             earliest_ns = time.monotonic_ns() + LEAD_NS + len(sessions) * LEAD_OF_EACH_NS
             start_ns = max(begin_ns + delay_ns, earliest_ns)
             for session in sessions:
-                sender = SessionSender(session.sock, self._sender_config(session, start_ns))
+                sender = SessionSender(session.sock, self.sender_config(session, start_ns))
                 stack.callback(sender.close)
                 self._senders.append(sender)
-            await self._send()
+            packets = self.config.count * len(sessions)
+            async with progress(self._senders, packets, sys.stderr, self.config.progress):
+                await self._send()
             await self._stop(client)
         return [
             self._measurement(session.accepted, sender)
@@ -329,7 +334,8 @@ class Ping:
             ) from None
         return granted
 
-    def _sender_config(self, session: TestSession, start_ns: int) -> SenderConfig:
+    def sender_config(self, session: TestSession, start_ns: int) -> SenderConfig:
+        """What a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
         config = self.config
         return SenderConfig(
             peer=session.accepted.reflector,
@@ -514,6 +520,22 @@ async def ping(
         return one, await one.run()
 
 
+async def endless(
+    config: PingConfig, target: Target | None, credentials: Credentials | None
+) -> int:
+    """``--continuous``: the target of the command line, or ourselves; returns the exit code."""
+    async with contextlib.AsyncExitStack() as stack:
+        if target is None:
+            users = Users({} if credentials is None else dict([credentials]))
+            target = await stack.enter_async_context(loopback_responder(config, users))
+        one = Measured(name=target.host, config=config, dialler=Ping(config, target, credentials))
+        return await monitor(config, [one], _complain)
+
+
+def _dial(config: PingConfig, target: Target) -> Ping:
+    return Ping(config, target, credentials_of(config))
+
+
 _REMEDIES = {
     errno.ECONNREFUSED: "is a TWAMP Server running there? --control-port names another TCP port",
     errno.EADDRNOTAVAIL: "--source-address must be an address of this machine",
@@ -552,8 +574,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns its exit code."""
     # What the responder of --loopback has to say, we say.
     logging.getLogger("twamp").addHandler(logging.NullHandler())
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        config, target = read_command_line(sys.argv[1:] if argv is None else argv)
+        options = _parse(arguments)
+        if options.config_file is not None:
+            file = read_targets_for(options)
+            return uvloop.run(monitor_many(file, _dial, _complain))
+        config, target = read_command_line(arguments)
+        if config.continuous:
+            return uvloop.run(endless(config, target, credentials_of(config)))
         one, measurements = uvloop.run(ping(config, target, credentials_of(config)))
     except (TwampError, OSError) as error:
         _complain(_text(error))
