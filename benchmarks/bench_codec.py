@@ -69,6 +69,7 @@ def bench_message(benchmark: Any, name: str) -> None:
         rounds,
         ("ns", "parse", "unpack"),
         ("ns", "bytes", "pack"),
+        headlines=0,
     )
 
 
@@ -96,4 +97,5 @@ def bench_reflect_in_python(benchmark: Any, length: int) -> None:
         f"reflect() in Python, {length} octets:",
         rounds,
         ("ns", "reflect and stamp", "copy"),
+        headlines=0,
     )

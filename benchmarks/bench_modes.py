@@ -94,4 +94,5 @@ def bench_security_modes(benchmark: Any, compiled: Callable[..., Path], tmp_path
         rounds,
         *((name, mode, f"unauthenticated + floor, {mode}") for mode in MODES),
         *(("packets_per_s", mode, "unauthenticated") for mode in MODES),
+        headlines=len(MODES),
     )

@@ -33,4 +33,5 @@ def bench_reflect_in_c(benchmark: Any, compiled: Callable[..., Path], length: in
         f"tw_reflect, {length} octets:",
         rounds,
         ("ns_per_packet", "reflect", "memcpy"),
+        headlines=0,
     )

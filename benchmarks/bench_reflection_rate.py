@@ -49,7 +49,8 @@ def bench_reflection_rate(benchmark: Any, compiled: Compile, host: str, length: 
             for chunk in CHUNKS
             for name in ("packets_per_s", "cpu_ns_per_packet")
         ),
+        *beside,
         ("packets_per_s", "twampd", "bare 64"),
         ("cpu_ns_per_packet", "twampd", "bare 64"),
-        *beside,
+        headlines=2 * len(CHUNKS) + len(beside),
     )

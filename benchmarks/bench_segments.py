@@ -105,4 +105,5 @@ def bench_segments(
             for name in ("segments", "segments, t3-budget 20")
             for figure in ("packets_per_s", "cpu_ns_per_packet")
         ),
+        headlines=2,
     )

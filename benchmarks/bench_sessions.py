@@ -56,4 +56,5 @@ def bench_sessions(benchmark: Any, compiled: Callable[..., Path]) -> None:
             for side, other in beside
             for figure in ("packets_per_s", "cpu_ns_per_packet")
         ),
+        headlines=2,
     )

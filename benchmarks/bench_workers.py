@@ -100,4 +100,5 @@ def bench_workers(benchmark: Any) -> None:
         rounds,
         ("packets_per_s", "2 workers", "1 worker"),
         ("cpu_ns_per_packet", "2 workers", "1 worker"),
+        headlines=2,
     )

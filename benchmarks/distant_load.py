@@ -13,7 +13,7 @@ from benchmarks.programs import Responder, cores, pinned
 
 
 def main(source: str, host: str, port: int, load: Load) -> None:
-    with reflected(Responder(0, port, host), load.length, source=source) as flows:
+    with reflected(Responder(0, port, host, ""), load.length, source=source) as flows:
         print("ready", flush=True)
         with pinned(cores()[1]):
             for _ in sys.stdin:

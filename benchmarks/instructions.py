@@ -26,8 +26,9 @@ FEW, MANY = 640, 1920  # packets; multiples of a batch
 # What happens so many times a second, and not to every packet.
 NOW_AND_THEN = (
     "tw_sampler_",
-    "tw_residuals_",
+    "tw_histogram_",
     "tw_socket_read_departure",
+    "tw_socket_parse_departure",
     "tw_socket_write_transmit",
 )
 

@@ -60,24 +60,28 @@ def program(
 
 @dataclass(frozen=True)
 class Responder:
-    """A running ``twampd``: its process, and address and TCP port of its Server."""
+    """A running ``twampd``: its process, address and TCP port of its Server, and its control socket."""
 
     pid: int
     port: int
-    host: str = "127.0.0.1"
+    host: str
+    control_socket: str
 
 
 @contextlib.contextmanager
 def responder(where: set[int], *options: str, host: str = "127.0.0.1") -> Iterator[Responder]:
     """``python -m twamp.reflector`` in a process of its own; its log goes to a file, as in life."""
-    arguments = [sys.executable, "-m", "twamp.reflector", "--listen-address", host]
-    arguments += ["--port", "0", "--control-socket", "none", *options]
+    arguments = [sys.executable, "-m", "twamp.reflector", "--listen-address", host, "--port", "0"]
     with (
+        tempfile.TemporaryDirectory() as directory,
         tempfile.NamedTemporaryFile("r") as log,
         open(log.name, "w") as stderr,
-        program(arguments, where, stderr=stderr) as process,
+        contextlib.ExitStack() as stack,
     ):
-        yield Responder(process.pid, _announced_port(process, log), host)
+        control_socket = f"{directory}/control.sock"
+        arguments += ["--control-socket", control_socket, *options]
+        process = stack.enter_context(program(arguments, where, stderr=stderr))
+        yield Responder(process.pid, _announced_port(process, log), host, control_socket)
 
 
 def _announced_port(process: "subprocess.Popen[str]", log: IO[str]) -> int:

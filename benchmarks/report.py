@@ -1,7 +1,7 @@
 """A table and pictures of a run: ``python -m benchmarks.report RUN.json [--readme FILE] [--plots DIRECTORY]``.
 
 RUN.json is what ``python -m pytest benchmarks --benchmark-json=RUN.json`` wrote.  The table has a row for each
-benchmark, with its first ratio; ``--readme`` puts it between the marks in that file, else it is printed.
+benchmark, with its headlines; ``--readme`` puts it between the marks in that file, else it is printed.
 ``--plots`` draws what the run has figures for, as SVG and PNG, and needs matplotlib (the ``plot`` extra).
 """
 
@@ -39,16 +39,15 @@ def read_run(path: Path) -> Mapping[str, Any]:
 
 
 def rows(run: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """(file, question, what over what, the ratio) of every benchmark, by file."""
+    """(file, question, what over what, the ratio) of every headline, by file."""
     for one in sorted(run["benchmarks"], key=lambda one: str(one["fullname"])):
         info = one["extra_info"]
-        if not info.get("ratios"):
-            continue
-        name, ratio = next(iter(info["ratios"].items()))
-        values = ratio["values"]
-        text = f"{ratio['median']:.3g} ({min(values):.3g}–{max(values):.3g})"
         file = one["fullname"].partition("::")[0].rpartition("/")[2]
-        yield file, info["question"].rstrip(":"), name.replace(": ", " of ", 1), text
+        for name in info.get("headlines", ()):
+            ratio = info["ratios"][name]
+            values = ratio["values"]
+            text = f"{ratio['median']:.3g} ({min(values):.3g}–{max(values):.3g})"
+            yield file, info["question"].rstrip(":"), name.replace(": ", " of ", 1), text
 
 
 def table(run: Mapping[str, Any]) -> str:

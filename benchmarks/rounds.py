@@ -75,9 +75,13 @@ def interleave(benchmark: Any, sides: Mapping[str, Side], rounds: int = ROUNDS) 
 
 
 def publish(
-    benchmark: Any, question: str, rounds: Rounds, *ratios: tuple[str, str, str]
+    benchmark: Any,
+    question: str,
+    rounds: Rounds,
+    *ratios: tuple[str, str, str],
+    headlines: int = 1,
 ) -> dict[str, Figure]:
-    """Prints the figures and puts them into ``extra_info``; the first of ``ratios`` is the headline.
+    """Prints the figures and puts them into ``extra_info``; the first ``headlines`` ratios are for reports.
 
     A ratio is (figure, side, side): the first side's over the second's.
     """
@@ -100,9 +104,7 @@ def publish(
         side: {name: rounds.figure(side, name).record() for name in figures}
         for side, figures in rounds.figures.items()
     }
-    if computed:
-        headline = next(iter(computed))
-        benchmark.extra_info["headline"] = {headline: computed[headline].median}
+    benchmark.extra_info["headlines"] = list(computed)[:headlines]
     return computed
 
 

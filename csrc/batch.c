@@ -31,6 +31,7 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
     batch->ptp = config->timestamp_format == TW_FORMAT_PTP;
     batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
     batch->outbox.sampler.correct = config->t3_correction;
+    batch->outbox.sampler.models = &batch->models;
     batch->outbox.sampler.off = config->timestamp == TW_TIMESTAMP_USER;
     batch->departures = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->departures);
     if (batch->numberings == NULL || batch->departures == NULL)
@@ -49,20 +50,38 @@ void tw_batch_close(struct tw_batch *batch)
 static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
 {
     const uint16_t format = batch->ptp ? PTP_FORMAT_BIT : 0;
+    const uint64_t kernel_ns =
+        batch->t3_error_ns != 0 ? STAMP_ERROR_NS + batch->t3_error_ns : batch->least_error_ns;
 
     if (batch->estimated_ns != 0 && now_ns - batch->estimated_ns < TW_NS_PER_S)
         return;
     batch->estimated_ns = now_ns;
-    batch->error_estimates[TW_SOURCE_KERNEL] =
-        tw_clock_error_estimate(batch->t3_error_ns != 0 ? STAMP_ERROR_NS + batch->t3_error_ns
-                                                        : batch->least_error_ns) |
-        format;
+    batch->error_estimates[TW_SOURCE_HARDWARE] =
+        tw_clock_error_estimate(kernel_ns + tw_clock_models_error_ns(&batch->models)) | format;
+    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(kernel_ns) | format;
     batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS) | format;
 }
 
 static uint64_t wire_time(const struct tw_batch *batch, uint64_t unix_ns)
 {
     return batch->ptp ? tw_clock_ptp(unix_ns) : tw_clock_ntp(unix_ns);
+}
+
+/* The device saw the packet before the kernel did, by its own clock. */
+static void date_by_device(struct tw_verdict *verdict, const struct tw_clock_models *models)
+{
+    const struct tw_rx *rx = &verdict->rx;
+    const uint64_t unix_ns =
+        tw_clock_of_device(models, rx->device, rx->hardware_ns, verdict->receive_ns);
+
+    if (unix_ns == 0) {
+        verdict->refused_stamp = 1;
+        return;
+    }
+    if (verdict->source == TW_SOURCE_KERNEL)
+        verdict->lag_ns = verdict->receive_ns - unix_ns + 1;
+    verdict->source = TW_SOURCE_HARDWARE;
+    verdict->receive_ns = unix_ns;
 }
 
 /* When each packet came and by which clock (T2). */
@@ -81,6 +100,8 @@ static void date(struct tw_batch *batch)
         verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
         verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
         verdict->receive_ns = believed ? verdict->rx.kernel_ns : now_ns;
+        if (verdict->rx.hardware_ns != 0)
+            date_by_device(verdict, &batch->models);
         if (message->msg_flags & MSG_TRUNC)
             verdict->drop = TW_DROP_LONG;
     }
@@ -317,11 +338,12 @@ void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket)
 }
 
 /* All at once, so that the sums hold in every snapshot. */
-void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_reflector_stats *stats,
-                   struct tw_residuals *residuals)
+void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch_records *records)
 {
-    if (tw_sampler_post(&batch->outbox.sampler, residuals))
-        batch->t3_error_ns = tw_residuals_percentile(residuals, 99);
+    struct tw_reflector_stats *stats = &records->stats;
+
+    if (tw_sampler_post(&batch->outbox.sampler, &records->residuals))
+        batch->t3_error_ns = tw_histogram_percentile(&records->residuals.error, 99);
     stats->segmented = batch->outbox.segmented;
     stats->segments_refused = batch->outbox.segments_refused;
     stats->t3_chunk = batch->outbox.single.eighths;
@@ -334,6 +356,8 @@ void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_refle
         else
             stats->reflected++;
         stats->receive_sources[verdict->source]++;
+        if (verdict->lag_ns != 0)
+            tw_histogram_add(&records->receive_lag, verdict->lag_ns - 1);
         stats->refused_stamps += verdict->refused_stamp;
         stats->truncated_control += verdict->rx.truncated;
         count_overflows(&pool->sockets[batch->socket], verdict->rx.overflows, stats);

@@ -16,6 +16,7 @@ struct tw_numbering {
 /* What is known of one received packet, and what becomes of it. */
 struct tw_verdict {
     uint64_t receive_ns; /* T2 */
+    uint64_t lag_ns;     /* of the kernel's stamp behind the device's, and 1; 0 = not both came */
     struct tw_cipher
         *cipher; /* of the session, if it is secured; lasts for this turn of the loop */
     struct tw_rx rx;
@@ -28,6 +29,13 @@ struct tw_verdict {
     uint8_t refused_stamp;
     uint8_t tos;   /* of the reply */
     uint8_t light; /* of a light session */
+};
+
+/* What outlives a batch. */
+struct tw_batch_records {
+    struct tw_reflector_stats stats;
+    struct tw_residuals residuals;
+    struct tw_histogram receive_lag;
 };
 
 struct tw_batch {
@@ -43,6 +51,7 @@ struct tw_batch {
     uint32_t socket;         /* row */
     int count;
     int ptp; /* T2 and T3 leave in that format */
+    struct tw_clock_models models;
     struct tw_io rx;
     struct tw_outbox outbox;
 };
@@ -54,7 +63,6 @@ int tw_batch_receive(struct tw_batch *batch, int fd); /* how many packets, or -e
 void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
                      struct tw_admission *admission, uint32_t socket);
 void tw_batch_answer(struct tw_batch *batch, int fd);
-void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_reflector_stats *stats,
-                   struct tw_residuals *residuals);
+void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch_records *records);
 /* What woke the loop, and was no packet, may be a stamp. */
 void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket);

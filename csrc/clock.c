@@ -7,6 +7,10 @@
 #define NTP_OF_UNIX_EPOCH  2208988800u /* 1900 to 1970 */
 #define OLDEST_STAMP_NS    (10ull * TW_NS_PER_S)
 #define UNSYNCHRONISED_NS  (16ull * TW_NS_PER_S) /* the kernel's own word for "no idea" */
+#define LEAP_SECOND_NS     ((uint64_t)TW_NS_PER_S)
+#define LONGEST_REACH_NS   (10ull * TW_NS_PER_S) /* of a model: rates drift */
+#define LONGEST_LAG_NS     100000000ull          /* from a device's stamp to the kernel's */
+#define LEAST_SLACK_NS     1000u
 #define SYNCHRONISED_BIT   0x8000u
 #define LARGEST_MULTIPLIER 255u
 #define LARGEST_SCALE      63u
@@ -74,7 +78,59 @@ uint16_t tw_clock_error_estimate(uint64_t least_ns)
         error_ns = (uint64_t)kernel.maxerror * 1000u;
     if (!synchronised && error_ns < UNSYNCHRONISED_NS)
         error_ns = UNSYNCHRONISED_NS;
+    if (state == TIME_OOP && error_ns < LEAP_SECOND_NS)
+        error_ns = LEAP_SECOND_NS; /* the same second goes by twice */
     if (error_ns < least_ns)
         error_ns = least_ns;
     return tw_clock_encode_error(error_ns, synchronised);
+}
+
+/* ---- clocks of devices */
+
+int tw_clock_convert(const struct tw_clock_model *model, uint64_t device_ns, uint64_t *unix_ns)
+{
+    const int64_t reach = (int64_t)(device_ns - model->device_ns);
+    int64_t gain;
+
+    if (reach > (int64_t)LONGEST_REACH_NS || reach < -(int64_t)LONGEST_REACH_NS)
+        return 0;
+    gain = (int64_t)((__int128)reach * model->rate >> 32);
+    *unix_ns = model->unix_ns + (uint64_t)(reach + gain);
+    return 1;
+}
+
+static const struct tw_clock_model *model_of(const struct tw_clock_models *models, uint32_t device)
+{
+    if (device == 0)
+        return models->count == 1 ? &models->each[0] : NULL;
+    for (uint32_t i = 0; i < models->count; i++) {
+        if (models->each[i].interface == device)
+            return &models->each[i];
+    }
+    return NULL;
+}
+
+uint64_t tw_clock_of_device(const struct tw_clock_models *models, uint32_t device,
+                            uint64_t device_ns, uint64_t latest_ns)
+{
+    const struct tw_clock_model *model = model_of(models, device);
+    uint64_t unix_ns;
+
+    if (model == NULL || !tw_clock_convert(model, device_ns, &unix_ns))
+        return 0;
+    if (unix_ns > latest_ns + model->error_ns + LEAST_SLACK_NS ||
+        unix_ns + LONGEST_LAG_NS < latest_ns)
+        return 0;
+    return unix_ns < latest_ns ? unix_ns : latest_ns; /* later by the error of the model alone */
+}
+
+uint64_t tw_clock_models_error_ns(const struct tw_clock_models *models)
+{
+    uint64_t most_ns = 0;
+
+    for (uint32_t i = 0; i < models->count; i++) {
+        if (models->each[i].error_ns > most_ns)
+            most_ns = models->each[i].error_ns;
+    }
+    return most_ns;
 }

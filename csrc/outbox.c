@@ -183,11 +183,12 @@ static void copy_control(struct tw_outbox *outbox, struct msghdr *message)
     message->msg_control = outbox->control;
 }
 
-static void ask_for_stamp(struct msghdr *message)
+static void ask_for_stamp(const struct tw_outbox *outbox, struct msghdr *message)
 {
     uint8_t *control = message->msg_control;
 
-    message->msg_controllen += tw_socket_write_transmit_stamp(control + message->msg_controllen);
+    message->msg_controllen += tw_socket_write_transmit_stamp(
+        control + message->msg_controllen, outbox->sampler.source == TW_SOURCE_HARDWARE);
 }
 
 /* A call of sendmmsg; how many replies are done with.  asking: the position of who asks for a
@@ -200,7 +201,7 @@ static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int
         outbox->chunk[i].msg_hdr = outbox->io.headers[outbox->order[at + i]].msg_hdr;
         if (at + i == asking) {
             copy_control(outbox, &outbox->chunk[i].msg_hdr);
-            ask_for_stamp(&outbox->chunk[i].msg_hdr);
+            ask_for_stamp(outbox, &outbox->chunk[i].msg_hdr);
         }
     }
     do
@@ -248,7 +249,7 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int coun
     message.msg_iovlen = (size_t)size;
     copy_control(outbox, &message);
     if (asking >= at && asking < at + size)
-        ask_for_stamp(&message);
+        ask_for_stamp(outbox, &message);
     message.msg_controllen += tw_socket_write_segment(outbox->control + message.msg_controllen,
                                                       (uint16_t)outbox->io.vectors[first].iov_len);
     do
@@ -284,22 +285,42 @@ static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as
     return end - at;
 }
 
+/* Of the chunk at: the chosen one; or, in the chunk before it, one that has the kernel do the same
+ * already, so that it need not fetch what it seldom does from memory while it is looked at. */
+static int who_asks(const struct tw_sampler *sampler, const struct tw_departures *departures,
+                    int at, int size, int chosen)
+{
+    const int is_next = chosen >= at + size && chosen < at + 2 * size;
+
+    return is_next && departures->known && sampler->waits_for == NULL ? at : chosen;
+}
+
+static void tell_sampler(struct tw_outbox *outbox, int fd, struct tw_departures *departures,
+                         uint64_t clock_ns, int is_chosen)
+{
+    if (is_chosen)
+        tw_sampler_sent(&outbox->sampler, fd, departures, clock_ns);
+    else
+        departures->next_id++; /* nobody waits for that one */
+}
+
 void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *departures, int count)
 {
     uint64_t now_ns;
     int at = 0;
-    int asking;
+    int chosen;
 
     if (outbox->budget_ns != 0 && count >= LEAST_RUN)
         order_by_peer(outbox, count);
     else
         order_as_built(outbox, count);
-    asking = tw_sampler_choose(&outbox->sampler, fd, departures, count, tw_clock_unix_ns());
+    chosen = tw_sampler_choose(&outbox->sampler, fd, departures, count, tw_clock_unix_ns());
     now_ns = tw_clock_unix_ns();
     while (at < count) {
         int as_run;
         const int size = next_chunk(outbox, at, count, &as_run);
         const uint64_t began_ns = now_ns;
+        const int asking = who_asks(&outbox->sampler, departures, at, size, chosen);
         int done;
 
         stamp_all(outbox, at, size, began_ns + outbox->sampler.correction_ns);
@@ -307,7 +328,7 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *depa
                       : send_singles(outbox, fd, at, size, asking);
         now_ns = tw_clock_unix_ns();
         if (asking >= at && asking < at + done && !outbox->replies[outbox->order[asking]].drop)
-            tw_sampler_sent(&outbox->sampler, fd, departures, began_ns);
+            tell_sampler(outbox, fd, departures, began_ns, asking == chosen);
         at += done;
         if (done == size)
             learn(as_run ? &outbox->run : &outbox->single, size, now_ns - began_ns,

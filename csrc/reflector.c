@@ -32,13 +32,14 @@ struct ready {
 };
 
 struct tw_reflector {
-    pthread_mutex_t lock; /* over pool, admission, retired and stats */
+    pthread_mutex_t lock; /* over pool, admission, retired, records and models */
     struct tw_pool pool;
     struct tw_admission admission;
     struct tw_cipher
         *retired; /* of removed sessions: the loop may be using them, and closes them */
-    struct tw_reflector_stats stats;
-    struct tw_residuals residuals;
+    struct tw_batch_records records;
+    struct tw_clock_models models;
+    uint32_t models_set; /* how often */
     struct tw_reflector_config config;
     int epoll;
     int wake;
@@ -48,6 +49,7 @@ struct tw_reflector {
 
     /* The loop's alone. */
     struct tw_batch batch;
+    uint32_t models_known;    /* of models_set */
     uint64_t busy[MOST_BUSY]; /* ids of sockets that are not in epoll: a ring */
     uint32_t busy_first;
     uint32_t busy_count;
@@ -69,7 +71,10 @@ static int open_descriptors(struct tw_reflector *reflector)
         return 0;
     reflector->stamping =
         tw_socket_keep_stamping(reflector->config.timestamp == TW_TIMESTAMP_KERNEL);
-    return reflector->stamping < 0 ? reflector->stamping : 0;
+    if (reflector->stamping < 0)
+        return reflector->stamping;
+    tw_sampler_measure_asking(&reflector->batch.outbox.sampler);
+    return 0;
 }
 
 static int open_memory(struct tw_reflector *reflector)
@@ -94,7 +99,7 @@ int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflec
     *reflector = NULL;
     if (config->maximum_sessions < 1 || config->maximum_sessions > MOST_SESSIONS ||
         config->tx_batch > TW_BATCH || (config->tx_batch == 0 && config->t3_budget_ns == 0) ||
-        config->timestamp > TW_TIMESTAMP_USER || config->timestamp_format > TW_FORMAT_PTP)
+        config->timestamp > TW_TIMESTAMP_HARDWARE || config->timestamp_format > TW_FORMAT_PTP)
         return -EINVAL;
     opened = calloc(1, sizeof *opened);
     if (opened == NULL)
@@ -226,7 +231,11 @@ static int choose_stamps(const struct tw_reflector *reflector, int fd)
         tw_socket_stamp_nothing(fd); /* refused: it never stamped */
         return 0;
     }
-    result = tw_socket_stamp_asked(fd);
+    result = -EINVAL;
+    if (reflector->config.timestamp == TW_TIMESTAMP_HARDWARE)
+        result = tw_socket_stamp_hardware(fd);
+    if (result < 0)
+        result = tw_socket_stamp_asked(fd);
     /* Refused, though it need not be: receive_sources will show it. */
     return reflector->config.timestamp == TW_TIMESTAMP_KERNEL ? result : 0;
 }
@@ -431,7 +440,7 @@ int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t 
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats)
 {
     pthread_mutex_lock(&reflector->lock);
-    *stats = reflector->stats;
+    *stats = reflector->records.stats;
     stats->sessions = reflector->pool.session_count;
     stats->sockets = reflector->pool.socket_count;
     stats->receive_buffer = atomic_load(&reflector->granted);
@@ -441,8 +450,29 @@ void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stat
 void tw_reflector_residuals(struct tw_reflector *reflector, struct tw_residuals *residuals)
 {
     pthread_mutex_lock(&reflector->lock);
-    *residuals = reflector->residuals;
+    *residuals = reflector->records.residuals;
     pthread_mutex_unlock(&reflector->lock);
+}
+
+void tw_reflector_receive_lag(struct tw_reflector *reflector, struct tw_histogram *lag)
+{
+    pthread_mutex_lock(&reflector->lock);
+    *lag = reflector->records.receive_lag;
+    pthread_mutex_unlock(&reflector->lock);
+}
+
+int tw_reflector_set_clock_models(struct tw_reflector *reflector,
+                                  const struct tw_clock_model *models, uint32_t count)
+{
+    if (count > TW_CLOCK_MODELS_MAX)
+        return -EINVAL;
+    pthread_mutex_lock(&reflector->lock);
+    for (uint32_t i = 0; i < count; i++)
+        reflector->models.each[i] = models[i];
+    reflector->models.count = count;
+    reflector->models_set++;
+    pthread_mutex_unlock(&reflector->lock);
+    return 0;
 }
 
 /* ---- the loop: one thread */
@@ -463,7 +493,7 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
     pthread_mutex_unlock(&reflector->lock);
     tw_batch_answer(batch, ready->fd);
     pthread_mutex_lock(&reflector->lock);
-    tw_batch_post(batch, &reflector->pool, &reflector->stats, &reflector->residuals);
+    tw_batch_post(batch, &reflector->pool, &reflector->records);
     pthread_mutex_unlock(&reflector->lock);
     return count;
 }
@@ -544,7 +574,11 @@ static int resolve(struct tw_reflector *reflector, const struct epoll_event *eve
     int sockets = 0;
 
     pthread_mutex_lock(&reflector->lock);
-    reflector->stats.turns++;
+    reflector->records.stats.turns++;
+    if (reflector->models_known != reflector->models_set) {
+        reflector->models_known = reflector->models_set;
+        reflector->batch.models = reflector->models;
+    }
     for (uint32_t left = smaller(reflector->busy_count, TURN); left > 0; left--)
         sockets += resolve_one(reflector, next_busy(reflector), 1, &ready[sockets]);
     for (int i = 0; i < count; i++)

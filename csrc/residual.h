@@ -5,6 +5,7 @@
  * lock. */
 #pragma once
 #include "engine.h"
+#include "histogram.h"
 
 /* What one socket's stamps are called: the kernel counts those that were asked for. */
 struct tw_departures {
@@ -23,11 +24,20 @@ struct tw_sampler {
     uint32_t random;
     uint32_t waits_for_id;
     uint32_t missed; /* since the last post */
+    uint32_t missed_in_a_row;
+    uint32_t source; /* enum tw_source: who is asked */
     uint64_t sample_ns;
-    int sampled; /* since the last post: sample_ns is new */
-    int off;     /* the kernel is not to stamp */
-    int correct; /* T3 is to be corrected */
+    uint64_t asking_ns; /* by how much later a reply leaves because it asks the kernel */
+    int sampled;        /* since the last post: sample_ns is new */
+    int off;            /* the kernel is not to stamp */
+    int correct;        /* T3 is to be corrected */
+    int deserted;       /* the device was asked, and told nothing */
+    const struct tw_clock_models *models;
 };
+
+/* Measures asking_ns, by packets to itself over loopback, in a few milliseconds; without loopback,
+ * or stamps, it is 0. */
+void tw_sampler_measure_asking(struct tw_sampler *sampler);
 
 /* The position of the reply, of so many that are about to leave, that asks; -1 = none. */
 int tw_sampler_choose(struct tw_sampler *sampler, int fd, struct tw_departures *departures,
@@ -39,5 +49,3 @@ void tw_sampler_sent(struct tw_sampler *sampler, int fd, struct tw_departures *d
 void tw_sampler_read(struct tw_sampler *sampler, int fd, struct tw_departures *departures);
 /* Under the lock: what is new since the last time; 1 now and then, when it is worth a look. */
 int tw_sampler_post(struct tw_sampler *sampler, struct tw_residuals *residuals);
-/* The percentile, 0..100, of the residuals in ns, rounded up to the end of its bucket; 0: none. */
-uint64_t tw_residuals_percentile(const struct tw_residuals *residuals, unsigned percent);

@@ -97,11 +97,11 @@ static int read_departures(struct tw_sender *sender)
     int read = recvmmsg(sender->fd, inbox->messages, TW_BATCH, MSG_ERRQUEUE | MSG_DONTWAIT, NULL);
 
     for (int i = 0; i < read; i++) {
-        uint32_t id;
-        uint64_t unix_ns;
+        struct tw_departure departure;
 
-        if (tw_socket_read_departure(&inbox->messages[i].msg_hdr, &id, &unix_ns) > 0)
-            tw_samples_departure(&sender->samples, id, unix_ns);
+        if (tw_socket_read_departure(&inbox->messages[i].msg_hdr, &departure) &&
+            departure.kernel_ns != 0)
+            tw_samples_departure(&sender->samples, departure.id, departure.kernel_ns);
     }
     empty_inbox(inbox, read);
     return read < 0 ? 0 : read;

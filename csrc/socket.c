@@ -25,6 +25,9 @@
 #ifndef SO_TIMESTAMPING_NEW
 #define SO_TIMESTAMPING_NEW 65
 #endif
+#ifndef SCM_TIMESTAMPING_PKTINFO /* 4.13 */
+#define SCM_TIMESTAMPING_PKTINFO 58
+#endif
 
 #define LONGEST_SANE_S 9223372036 /* what fits in 63 bits of ns */
 
@@ -54,9 +57,16 @@ struct error_v6 {
     struct sockaddr_in6 offender;
 };
 
-struct departure {
-    uint32_t id;
-    int known;
+/* SCM_TIMESTAMPING_PKTINFO */
+struct stamped_by {
+    uint32_t interface;
+    uint32_t length;
+    uint32_t reserved[2];
+};
+
+struct stamps {
+    uint64_t kernel_ns;
+    uint64_t hardware_ns;
 };
 
 socklen_t tw_socket_address(const struct tw_endpoint *endpoint, union tw_sockaddr *address)
@@ -166,6 +176,14 @@ int tw_socket_stamp_asked(int fd)
                                 SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY);
 }
 
+int tw_socket_stamp_hardware(int fd)
+{
+    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
+                                SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE |
+                                SOF_TIMESTAMPING_OPT_PKTINFO | SOF_TIMESTAMPING_OPT_ID |
+                                SOF_TIMESTAMPING_OPT_TSONLY);
+}
+
 int tw_socket_stamp_nothing(int fd)
 {
     return set_stamping(fd, 0);
@@ -247,20 +265,22 @@ static uint64_t stamp_ns(int64_t seconds, int64_t nanoseconds)
     return (uint64_t)seconds * TW_NS_PER_S + (uint64_t)nanoseconds;
 }
 
-/* The software stamp of either layout: 1 and Unix ns, or 0. */
-static int read_stamp(const struct cmsghdr *header, const uint8_t *octets, uint64_t *unix_ns)
+/* Whether it has the stamps, in either layout; a zero one is none. */
+static int read_stamps(const struct cmsghdr *header, const uint8_t *octets, struct stamps *stamps)
 {
     struct stamps_old narrow;
     struct stamps_new wide;
 
     if (is_kind(header, SOL_SOCKET, SO_TIMESTAMPING_NEW, sizeof wide)) {
         memcpy(&wide, octets, sizeof wide);
-        *unix_ns = stamp_ns(wide.stamp[0].seconds, wide.stamp[0].nanoseconds);
+        stamps->kernel_ns = stamp_ns(wide.stamp[0].seconds, wide.stamp[0].nanoseconds);
+        stamps->hardware_ns = stamp_ns(wide.stamp[2].seconds, wide.stamp[2].nanoseconds);
         return 1;
     }
     if (is_kind(header, SOL_SOCKET, SO_TIMESTAMPING_OLD, sizeof narrow)) {
         memcpy(&narrow, octets, sizeof narrow);
-        *unix_ns = stamp_ns(narrow.stamp[0].seconds, narrow.stamp[0].nanoseconds);
+        stamps->kernel_ns = stamp_ns(narrow.stamp[0].seconds, narrow.stamp[0].nanoseconds);
+        stamps->hardware_ns = stamp_ns(narrow.stamp[2].seconds, narrow.stamp[2].nanoseconds);
         return 1;
     }
     return 0;
@@ -291,6 +311,8 @@ static int read_asked(const struct cmsghdr *header, const uint8_t *octets, struc
 
 void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 {
+    struct stamps stamps = {0};
+    struct stamped_by by;
     struct cmsghdr header;
     const uint8_t *octets;
     size_t offset = 0;
@@ -298,7 +320,7 @@ void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 
     *rx = (struct tw_rx){.ttl = 255};
     while (next_control(control, length, &offset, &header, &octets)) {
-        if (read_stamp(&header, octets, &rx->kernel_ns))
+        if (read_stamps(&header, octets, &stamps))
             continue;
         if (is_kind(&header, IPPROTO_IP, IP_TTL, sizeof value) ||
             is_kind(&header, IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof value)) {
@@ -311,10 +333,15 @@ void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
             rx->tos = (uint8_t)value;
         } else if (is_kind(&header, SOL_SOCKET, SO_RXQ_OVFL, sizeof rx->overflows)) {
             memcpy(&rx->overflows, octets, sizeof rx->overflows);
+        } else if (is_kind(&header, SOL_SOCKET, SCM_TIMESTAMPING_PKTINFO, sizeof by)) {
+            memcpy(&by, octets, sizeof by);
+            rx->device = by.interface;
         } else {
             read_asked(&header, octets, rx);
         }
     }
+    rx->kernel_ns = stamps.kernel_ns;
+    rx->hardware_ns = stamps.hardware_ns;
 }
 
 void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx)
@@ -352,9 +379,9 @@ static int is_link_local(const struct tw_rx *rx)
     return rx->asked[0] == 0xfe && (rx->asked[1] & 0xc0) == 0x80;
 }
 
-size_t tw_socket_write_transmit_stamp(void *control)
+size_t tw_socket_write_transmit_stamp(void *control, int hardware)
 {
-    const uint32_t flags = SOF_TIMESTAMPING_TX_SOFTWARE;
+    const uint32_t flags = hardware ? SOF_TIMESTAMPING_TX_HARDWARE : SOF_TIMESTAMPING_TX_SOFTWARE;
 
     return write_control(control, SOL_SOCKET, SO_TIMESTAMPING_OLD, &flags, sizeof flags);
 }
@@ -378,43 +405,41 @@ size_t tw_socket_write_source(void *control, const struct tw_rx *rx)
     return write_control(control, IPPROTO_IPV6, IPV6_PKTINFO, &wide, sizeof wide);
 }
 
-static void read_error(const struct cmsghdr *header, const uint8_t *octets,
-                       struct departure *departure)
+/* Whether it says that a packet has left, and the packet's number. */
+static int read_error(const struct cmsghdr *header, const uint8_t *octets, uint32_t *id)
 {
     struct sock_extended_err error;
 
     if (!is_kind(header, IPPROTO_IP, IP_RECVERR, sizeof(struct error_v4)) &&
         !is_kind(header, IPPROTO_IPV6, IPV6_RECVERR, sizeof(struct error_v6)))
-        return;
+        return 0;
     memcpy(&error, octets, sizeof error);
-    departure->known = error.ee_errno == ENOMSG && error.ee_origin == SO_EE_ORIGIN_TIMESTAMPING &&
-                       error.ee_info == SCM_TSTAMP_SND;
-    departure->id = error.ee_data;
+    *id = error.ee_data;
+    return error.ee_errno == ENOMSG && error.ee_origin == SO_EE_ORIGIN_TIMESTAMPING &&
+           error.ee_info == SCM_TSTAMP_SND;
 }
 
-int tw_socket_parse_departure(const uint8_t *control, size_t length, uint32_t *id,
-                              uint64_t *unix_ns)
+int tw_socket_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure)
 {
-    struct departure departure = {0};
+    struct stamps stamps = {0};
     struct cmsghdr header;
     const uint8_t *octets;
     size_t offset = 0;
-    uint64_t stamp = 0;
+    int left = 0;
 
+    *departure = (struct tw_departure){0};
     while (next_control(control, length, &offset, &header, &octets)) {
-        if (!read_stamp(&header, octets, &stamp))
-            read_error(&header, octets, &departure);
+        if (!read_stamps(&header, octets, &stamps))
+            left |= read_error(&header, octets, &departure->id);
     }
-    if (!departure.known || stamp == 0)
-        return 0;
-    *id = departure.id;
-    *unix_ns = stamp;
-    return 1;
+    departure->kernel_ns = stamps.kernel_ns;
+    departure->hardware_ns = stamps.hardware_ns;
+    return left && (stamps.kernel_ns != 0 || stamps.hardware_ns != 0);
 }
 
-int tw_socket_read_departure(struct msghdr *message, uint32_t *id, uint64_t *unix_ns)
+int tw_socket_read_departure(struct msghdr *message, struct tw_departure *departure)
 {
     if (message->msg_flags & MSG_CTRUNC)
         return 0;
-    return tw_socket_parse_departure(message->msg_control, message->msg_controllen, id, unix_ns);
+    return tw_socket_parse_departure(message->msg_control, message->msg_controllen, departure);
 }

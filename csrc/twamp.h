@@ -107,27 +107,62 @@ uint16_t tw_clock_encode_error(uint64_t error_ns, int synchronised);
 /* The Error Estimate of the system clock now (adjtimex), never less than least_ns. */
 uint16_t tw_clock_error_estimate(uint64_t least_ns);
 
+#define TW_CLOCK_MODELS_MAX 8
+
+/* What the clock of a network device (PHC) says of the system clock. */
+struct tw_clock_model {
+    uint64_t device_ns; /* when the device's clock showed this, */
+    uint64_t unix_ns;   /* the system clock showed that */
+    int64_t rate;       /* how much faster the system clock runs: ns per 2^32 ns of the device's */
+    uint64_t error_ns;  /* how far what is made of a stamp may be off */
+    uint32_t interface; /* the device's index */
+    uint32_t transmits; /* whether it stamps what leaves */
+};
+
+/* A time of the device's clock as Unix ns: 1, or 0 when it is more than 10 s from the model's. */
+int tw_clock_convert(const struct tw_clock_model *model, uint64_t device_ns, uint64_t *unix_ns);
+
 /* ---- socket.c: control messages -------------------------------------------------------------- */
 
 /* What the control messages of a received datagram say. */
 struct tw_rx {
-    uint64_t kernel_ns; /* software stamp, Unix ns; 0 = none */
-    uint32_t overflows; /* datagrams that the socket had lost when this one came; modulo 2^32 */
-    uint32_t interface; /* by which it came; 0 = not said */
-    uint8_t asked[16];  /* the address that it was sent to */
+    uint64_t kernel_ns;   /* software stamp, Unix ns; 0 = none */
+    uint64_t hardware_ns; /* hardware stamp, ns of the device's clock; 0 = none */
+    uint32_t device;      /* index of the one that stamped; 0 = not said */
+    uint32_t overflows;   /* datagrams that the socket had lost when this one came; modulo 2^32 */
+    uint32_t interface;   /* by which it came; 0 = not said */
+    uint8_t asked[16];    /* the address that it was sent to */
     uint8_t asked_ip_version; /* 4 or 6; 0 = not said */
     uint8_t ttl;              /* 255 if absent */
     uint8_t tos;
     uint8_t truncated; /* MSG_CTRUNC */
-    uint8_t reserved[4];
 };
 
 /* Reads any octets at any alignment; what is not exactly a message that we know is passed over. */
 void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
 
-/* A software transmit stamp: 1 and its (id, Unix ns), or 0 when it is something else. */
-int tw_socket_parse_departure(const uint8_t *control, size_t length, uint32_t *id,
-                              uint64_t *unix_ns);
+/* What the error queue says of a packet that has left. */
+struct tw_departure {
+    uint64_t kernel_ns;   /* as in struct tw_rx */
+    uint64_t hardware_ns; /* as in struct tw_rx */
+    uint32_t id;
+    uint32_t reserved;
+};
+
+/* A transmit stamp: 1, or 0 when it is something else. */
+int tw_socket_parse_departure(const uint8_t *control, size_t length,
+                              struct tw_departure *departure);
+
+/* ---- histogram.c ----------------------------------------------------------------------------- */
+
+#define TW_HISTOGRAM_BUCKETS 832
+
+/* By ns: 0..31 one bucket each; above, 32 for each doubling; the last has all from 2^30 - 1 on. */
+struct tw_histogram {
+    uint64_t samples;
+    uint64_t most_ns;
+    uint64_t counts[TW_HISTOGRAM_BUCKETS];
+};
 
 /* ---- reflector.c: the Session-Reflector ------------------------------------------------------ */
 
@@ -135,9 +170,10 @@ struct tw_reflector;
 
 /* Who reads the clock for T2. */
 enum tw_timestamp {
-    TW_TIMESTAMP_AUTO,   /* the kernel, and this program where the kernel gives no stamp */
-    TW_TIMESTAMP_KERNEL, /* the same, but a kernel that cannot stamp is an error */
-    TW_TIMESTAMP_USER    /* this program */
+    TW_TIMESTAMP_AUTO,    /* the kernel, and this program where the kernel gives no stamp */
+    TW_TIMESTAMP_KERNEL,  /* the same, but a kernel that cannot stamp is an error */
+    TW_TIMESTAMP_USER,    /* this program */
+    TW_TIMESTAMP_HARDWARE /* the network device, as far as a model of its clock is known; or auto */
 };
 
 /* How T2 and T3 leave; the Error Estimate's Z bit tells (RFC 8186). */
@@ -196,17 +232,13 @@ struct tw_reflector_stats {
     uint32_t t3_chunk;       /* replies under one T3 now, in eighths */
 };
 
-#define TW_RESIDUAL_BUCKETS 832
-
-/* How much later than its T3 a reply has left, of those that asked the kernel. */
+/* How much later than its T3 a reply has left, of those that asked. */
 struct tw_residuals {
-    uint64_t samples;
-    uint64_t missed; /* asked for, and never told */
-    uint64_t early;  /* of samples: left before its T3, by the kernel's word; in counts as 0 */
+    struct tw_histogram error;
+    uint64_t missed;        /* asked for, and never told */
+    uint64_t early;         /* left before its T3; in the histogram as 0 */
     uint32_t correction_ns; /* is added to the clock for T3, now */
-    uint32_t most_ns;
-    /* By ns: 0..31 one each; above, 32 for each doubling. */
-    uint32_t counts[TW_RESIDUAL_BUCKETS];
+    uint32_t source;        /* enum tw_source: who tells, now */
 };
 
 int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflector **reflector);
@@ -264,6 +296,13 @@ int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t 
                                   uint32_t count, struct tw_session_stats *stats, uint8_t *found);
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);
 void tw_reflector_residuals(struct tw_reflector *reflector, struct tw_residuals *residuals);
+
+/* How much later than the device's the kernel's receive stamp was, of packets that have both. */
+void tw_reflector_receive_lag(struct tw_reflector *reflector, struct tw_histogram *lag);
+
+/* What is known of the devices' clocks, from now on; -EINVAL for more than TW_CLOCK_MODELS_MAX. */
+int tw_reflector_set_clock_models(struct tw_reflector *reflector,
+                                  const struct tw_clock_model *models, uint32_t count);
 
 /* ---- sender.c: the Session-Sender ------------------------------------------------------------ */
 

@@ -49,6 +49,7 @@ def test_defaults_are_the_published_ones() -> None:
         "light": False,
         "light_port": 862,
         "timestamp": "auto",
+        "hwtstamp": "no",
         "timestamp_format": "ntp",
         "rate_limit": 0,
         "t3_budget": 5,
@@ -340,13 +341,23 @@ def test_ping_defaults_are_the_published_ones() -> None:
         ("-P 0", "port_range", (0, 0)),
         ("-D CS7", "test_dscp_value", 56),
         ("-s 0", "padding", 0),
+        ("-D 056", "test_dscp_value", 46),
         ("-S ::1", "source_address", "::1"),
+        ("-S probe.example", "source_address", "probe.example"),
+        ("--wait 3", "loss_timeout", Decimal(3)),
+        ("-E 1.5", "end_delay", Decimal("1.5")),
+        ("--deadline 10", "deadline", Decimal(10)),
+        ("-b 1e-05", "bucket_width", Decimal("0.00001")),
+        ("-N 5", "packets_per_summary", 5),
+        ("-p", "save_summaries", True),
+        ("-d /tmp", "directory", "/tmp"),
         ("-B lo", "interface", "lo"),
         ("-4", "ipv4", True),
         ("-6", "ipv6", True),
         ("-Z", "zero_addresses", True),
         ("-z 1.5", "start_delay", Decimal("1.5")),
         ("--session-count 8", "session_count", 8),
+        ("-r 8", "session_count", 8),
         ("--control-port 8620", "control_port", 8620),
         ("--loopback", "loopback", True),
         ("--verbose all", "verbose", MOST_PACKETS),
@@ -366,6 +377,10 @@ def test_ping_command_line_gives_typed_values(text: str, field: str, value: Any)
     assert dataclasses.replace(config, **{field: getattr(PingConfig(), field)}) == PingConfig()
 
 
+def test_a_loss_timeout_of_0_is_the_default() -> None:
+    assert read_ping("-L", "0") == PingConfig()
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
@@ -380,7 +395,13 @@ def test_ping_command_line_gives_typed_values(text: str, field: str, value: Any)
         ("-P 65535-65536", "port-range"),
         ("-D 64", "test-dscp-value"),
         ("-s 65494", "padding"),
-        ("-S nowhere", "source-address"),
+        ("-S a/b", "source-address"),
+        ("-b 0", "bucket-width"),
+        ("-N=-1", "packets-per-summary"),
+        ("-E=-1", "end-delay"),
+        ("--deadline soon", "deadline"),
+        ("-p --json", "save-summaries"),
+        ("-N 5 --json", "packets-per-summary"),
         ("-B this-name-is-too-long", "interface"),
         ("-4 -6", "ipv4"),
         ("-z soon", "start-delay"),

@@ -95,6 +95,7 @@ def some_counters() -> Counters:
             "t3_chunk": 1.25,
         },
         "t3_error": {
+            "source": "kernel",
             "samples": 144,
             "missed": 145,
             "early": 146,
@@ -102,6 +103,19 @@ def some_counters() -> Counters:
             "p50_ns": 1480,
             "p99_ns": 1490,
             "max_ns": 15000,
+        },
+        "receive_lag": {"samples": 151, "p50_ns": 1520, "p99_ns": 1530, "max_ns": 15400},
+        "clocks": {
+            "/dev/ptp0": {
+                "readable": 1,
+                "timescale": "TAI",
+                "offset_ns": -37_000_000_155,
+                "drift_ppb": 1.5,
+                "error_ns": 156,
+                "readings": 157,
+                "outliers": 158,
+                "steps": 159,
+            }
         },
         "events": {"transmit-error": 138, "log-lost": 0},
     }
@@ -212,13 +226,24 @@ def expected(state: State) -> dict[Key, float]:
     ):
         for key, number in values.items():
             result[name, frozenset({(label, key)})] = number
-    error = counters["t3_error"]
-    for quantile, ns in (
-        ("0.5", error["p50_ns"]),
-        ("0.99", error["p99_ns"]),
-        ("1", error["max_ns"]),
+    for name, row in (
+        ("twamp_t3_error_seconds", counters["t3_error"]),
+        ("twamp_receive_lag_seconds", counters["receive_lag"]),
     ):
-        result["twamp_t3_error_seconds", frozenset({("quantile", quantile)})] = ns / 1e9
+        for percentile, ns in (
+            ("50", row["p50_ns"]),
+            ("99", row["p99_ns"]),
+            ("100", row["max_ns"]),
+        ):
+            result[name, frozenset({("percentile", percentile)})] = ns / 1e9
+    for path, clock in counters["clocks"].items():
+        for name, figure in (
+            ("twamp_phc_readable", clock["readable"]),
+            ("twamp_phc_offset_seconds", clock["offset_ns"] / 1e9),
+            ("twamp_phc_drift_ratio", clock["drift_ppb"] / 1e9),
+            ("twamp_phc_error_seconds", clock["error_ns"] / 1e9),
+        ):
+            result[name, frozenset({("clock", path)})] = figure
     for point, sources in packets["timestamp_sources"].items():
         for source, number in sources.items():
             labels = frozenset({("point", point), ("source", source)})
@@ -271,7 +296,7 @@ def test_nothing_of_a_single_client_is_told(served: Served) -> None:
     text = get(served(lambda: state).address)[2]
     assert not re.search("192[.]0[.]2[.]77|c0ffee", text)
     labels = {label for row in METRICS for label in row.labels}
-    assert labels == {"reason", "event", "point", "source", "version", "quantile"}
+    assert labels == {"reason", "event", "point", "source", "version", "percentile", "clock"}
 
 
 def test_every_metric_is_described_and_typed(served: Served) -> None:

@@ -219,8 +219,8 @@ def test_one_answered() -> None:
     assert found.round_trip.pdv.values == (0,)
     assert found.round_trip.ipdv.values == ()
     assert found.processing.values == (MS,)
-    assert found.send_hops == Hops(distinct=1, minimum=5, maximum=5)
-    assert found.reflect_hops == Hops(distinct=1, minimum=4, maximum=4)
+    assert found.send_hops == Hops(distinct=1, minimum=5, maximum=5, counts={5: 1})
+    assert found.reflect_hops == Hops(distinct=1, minimum=4, maximum=4, counts={4: 1})
     assert found.first == found.last == ntp_from_unix_ns(START)
     assert found.synchronized
 
@@ -275,8 +275,8 @@ def test_hops_and_sources() -> None:
         a_sample(1, (0, 1, 2, 3), sender_ttl=250, ttl=240, t1_source=2, t4_source=3),
         a_sample(2),
     )
-    assert found.send_hops == Hops(distinct=2, minimum=0, maximum=5)
-    assert found.reflect_hops == Hops(distinct=1, minimum=15, maximum=15)
+    assert found.send_hops == Hops(distinct=2, minimum=0, maximum=5, counts={0: 1, 5: 1})
+    assert found.reflect_hops == Hops(distinct=1, minimum=15, maximum=15, counts={15: 2})
     assert found.t1_sources == {"user": 1, "kernel": 2}
     assert found.t4_sources == {"kernel": 1, "hardware": 1}
 

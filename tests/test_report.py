@@ -27,6 +27,7 @@ from test_metrics import (
     carry,
 )
 
+from twamp.machine import machine_summary
 from twamp.metrics import Measurement, Sample, measure, reordered
 from twamp.protocol.timestamps import ErrorEstimate, ntp_from_unix_ns
 from twamp.readers import UNITS as CONFIG_UNITS
@@ -34,7 +35,6 @@ from twamp.report import (
     UNITS,
     Style,
     json_tree,
-    machine_summary,
     packet_lines,
     packets,
     raw_rows,
@@ -144,7 +144,13 @@ def test_packet_lines_with_unix_times() -> None:
 
 
 def test_machine_summary() -> None:
-    text = machine_summary(eventful(), Style(unix_time=True), dscp=46, padding_length=27)
+    text = machine_summary(
+        eventful(),
+        unix_times=True,
+        dscp=46,
+        padding_length=27,
+        bucket_width=Decimal("0.001"),
+    )
     compare("machine.txt", text)
 
 

@@ -11,7 +11,7 @@ from reflector_bench import Bench, await_kernel_stamps, endpoint, request
 from twamp.protocol.crypto import PacketCipher, PacketKeys, Protection
 from twamp.protocol.packets import ReflectorPacket, SecuredSenderPacket
 from twamp.protocol.timestamps import unix_ns_from_ntp
-from twamp.session_reflector import Residuals, SessionConfig
+from twamp.session_reflector import EngineHistogram, Residuals, SessionConfig
 
 EVERY = 0.0011  # seconds: a little more than there is between two samples
 SO_TIMESTAMPING = 65
@@ -33,8 +33,9 @@ def exchange_slowly(bench: Bench, client: socket.socket, packets: int) -> None:
 
 
 def require_consistent(residuals: Residuals) -> None:
-    assert sum(residuals.counts) == residuals.samples
-    assert residuals.percentile_ns(50) <= residuals.percentile_ns(99) <= residuals.most_ns
+    error = residuals.error
+    assert sum(error.counts) == error.samples
+    assert error.percentile_ns(50) <= error.percentile_ns(99) <= error.most_ns
 
 
 def require_empty_error_queue(sock: socket.socket) -> None:
@@ -47,9 +48,9 @@ def test_the_kernel_tells_when_a_reply_has_left(bench: Bench) -> None:
     client, _ = bench.session()
     exchange_slowly(bench, client, 30)
     residuals = bench.reflector.residuals()
-    assert residuals.samples == 30
+    assert residuals.error.samples == 30
     assert residuals.missed == residuals.early == residuals.correction_ns == 0
-    assert residuals.percentile_ns(50) > 0
+    assert residuals.error.percentile_ns(50) > 0
     require_consistent(residuals)
 
 
@@ -61,7 +62,7 @@ def test_few_are_asked_however_many_there_are(bench: Bench) -> None:
         for _ in range(64):
             client.recv(100)
     took = time.monotonic() - begin
-    assert 0 < bench.reflector.residuals().samples <= took * 1000 + 1
+    assert 0 < bench.reflector.residuals().error.samples <= took * 1000 + 1
 
 
 def test_nothing_is_left_that_would_wake_the_loop(bench: Bench) -> None:
@@ -77,7 +78,7 @@ def test_a_socket_that_comes_back_is_understood(bench: Bench) -> None:
     for rounds in range(1, 4):
         session = bench.add(client)
         exchange_slowly(bench, client, 5)
-        assert bench.reflector.residuals().samples == 5 * rounds
+        assert bench.reflector.residuals().error.samples == 5 * rounds
         bench.reflector.remove(session)
         bench.reflector.step(0)
     assert bench.reflector.residuals().missed == 0
@@ -100,7 +101,7 @@ def test_each_socket_has_numbers_of_its_own() -> None:
             one.turn(1)
             client.recv(100)
             time.sleep(EVERY)
-        assert one.reflector.residuals().samples == 20
+        assert one.reflector.residuals().error.samples == 20
 
 
 def test_segments_and_sealed_replies_are_asked_too() -> None:
@@ -115,7 +116,7 @@ def test_segments_and_sealed_replies_are_asked_too() -> None:
             for _ in range(64):
                 cipher.open_reflector_packet(client.recv(1 << 16))
             time.sleep(EVERY)
-            assert bench.reflector.residuals().samples == rounds
+            assert bench.reflector.residuals().error.samples == rounds
         assert bench.reflector.stats().segmented > 0
 
 
@@ -123,7 +124,7 @@ def test_without_kernel_stamps_nobody_asks() -> None:
     with (bench := Bench("127.0.0.1", timestamp="user")).stack:
         client, _ = bench.session()
         exchange_slowly(bench, client, 5)
-        assert bench.reflector.residuals().samples == 0
+        assert bench.reflector.residuals().error.samples == 0
         require_empty_error_queue(bench.port)
 
 
@@ -159,11 +160,11 @@ def require_true_t3(bench: Bench, correct: bool) -> None:
 def test_percentiles_are_nearest_ranks_of_their_buckets() -> None:
     counts = [0] * 832
     counts[5], counts[32 + 32], counts[831] = 2, 1, 1  # 5; 64 and 65; up to a second
-    residuals = Residuals(samples=4, most_ns=2**30 - 1, counts=counts)
+    residuals = EngineHistogram(samples=4, most_ns=2**30 - 1, counts=counts)
     assert residuals.percentile_ns(0) == residuals.percentile_ns(50) == 5
     assert residuals.percentile_ns(75) == 65
     assert residuals.percentile_ns(100) == 2**30 - 1
-    assert Residuals().percentile_ns(99) == 0
+    assert EngineHistogram().percentile_ns(99) == 0
 
 
 def test_a_closed_reflector_has_none() -> None:

@@ -31,7 +31,23 @@ def test_intervals_are_read_as_twping_reads_them(
 
 @pytest.mark.parametrize(
     "text",
-    ["", ",", "1f,", "f", "-1f", "+1f", "1g", "1e5", "0x1f", "nan", "inf", "1_0f", "1F", "１f"],
+    [
+        "",
+        ",",
+        "1f,",
+        "f",
+        "-1f",
+        "+1f",
+        "1g",
+        "1e+",
+        "1ee5",
+        "0x1f",
+        "nan",
+        "inf",
+        "1_0f",
+        "1F",
+        "１f",
+    ],
 )
 def test_an_interval_of_another_form_is_refused_with_an_example(text: str) -> None:
     form = r"of the form VALUE\[e\|f\].*for example 0\.1e,2f"

@@ -139,6 +139,7 @@ STATE: State = {
             "t3_chunk": 1.25,
         },
         "t3_error": {
+            "source": "kernel",
             "samples": 144,
             "missed": 145,
             "early": 146,
@@ -146,6 +147,19 @@ STATE: State = {
             "p50_ns": 1480,
             "p99_ns": 1490,
             "max_ns": 15000,
+        },
+        "receive_lag": {"samples": 151, "p50_ns": 1520, "p99_ns": 1530, "max_ns": 15400},
+        "clocks": {
+            "/dev/ptp0": {
+                "readable": 1,
+                "timescale": "TAI",
+                "offset_ns": -37_000_000_155,
+                "drift_ppb": 1.5,
+                "error_ns": 156,
+                "readings": 157,
+                "outliers": 158,
+                "steps": 159,
+            }
         },
         "events": {"hmac_failed": 0, "reload_failed": 1},
     },

@@ -170,7 +170,10 @@ def test_our_own_sender_reads_either_format(timestamp_format: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"timestamp": "hardware"}, r"timestamp is 'hardware': choose one of auto, kernel, user"),
+        (
+            {"timestamp": "atomic"},
+            r"timestamp is 'atomic': choose one of auto, kernel, user, hardware",
+        ),
         ({"timestamp": ""}, r"timestamp is ''"),
         ({"timestamp_format": "PTP"}, r"timestamp_format is 'PTP': choose one of ntp, ptp"),
     ],

@@ -132,10 +132,10 @@ def test_options_of_twping_that_do_not_fit(arguments: list[str], fault: str) -> 
         read_command_line(arguments)
 
 
-def twping(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def twping(*arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "twamp.ping", *arguments],
-        stdin=subprocess.DEVNULL,
+        input=text,
         capture_output=True,
         text=True,
         timeout=60,
@@ -169,8 +169,17 @@ def test_twping_without_a_terminal_wants_a_key_file() -> None:
     done = twping("--loopback", "-u", "alice")
     assert done.returncode == 1
     assert done.stderr == (
-        "twping: user: no terminal to ask for the passphrase on; give --key-file FILE\n"
+        "twping: user: no terminal to ask for the passphrase on, nor one on standard input; "
+        "give --key-file FILE\n"
     )
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_twping_without_a_terminal_reads_a_line(end: str) -> None:
+    """Vyatta's twamp-ping-rpc writes the passphrase to the standard input of twping."""
+    done = twping("--loopback", "-u", "alice", "-c", "3", "-L", "0.2", text="a secret" + end)
+    assert done.returncode == 0, done.stderr
+    assert "3 sent, 0 lost" in done.stdout
 
 
 def test_twping_asks_for_the_passphrase_on_a_terminal() -> None:

@@ -20,9 +20,11 @@ from twamp.readers import (
     dscp,
     file_path,
     flag,
+    host_or_interface,
     integer,
     interface_name,
     intervals,
+    loss_timeout,
     metrics_endpoint,
     mode_name,
     one_of,
@@ -117,8 +119,13 @@ class ReflectorConfig(Config):
         862, 1, HIGHEST_PORT, "UDP port of test packets without TWAMP-Control", restart=True
     )
     timestamp: str = option(
-        "auto", help="source of receive timestamps: auto (the best there is), kernel, user",
-        read=one_of("auto", "kernel", "user"), restart=True,
+        "auto", help="source of receive timestamps: auto (the kernel where it can), hardware, kernel, user",
+        read=one_of("auto", "hardware", "kernel", "user"), restart=True,
+    )  # fmt: skip
+    hwtstamp: str = option(
+        "no", help="have the interface's network card stamp: no, yes, strict (or not at all); "
+        "--hwtstamp alone is yes",
+        read=one_of("no", "yes", "strict"), restart=True, bare="yes", metavar="WHETHER",
     )  # fmt: skip
     timestamp_format: str = option(
         "ntp", help="format of the timestamps in replies: ntp or ptp",
@@ -178,8 +185,14 @@ class ReflectorConfig(Config):
         """What sockets are bound to; an interface in a VRF stands for both."""
         return self.iface or self.vrf
 
+    @property
+    def hardware(self) -> bool:
+        """Whether the network card is to stamp."""
+        return self.hwtstamp != "no" or self.timestamp == "hardware"
+
     def check_cross_rules(self) -> None:
         self._check_modes()
+        self._check_timestamp()
         self._check_connections()
         self._check_sessions()
         self._check_workers()
@@ -193,6 +206,15 @@ class ReflectorConfig(Config):
             )
         if len(set(negative)) == len(MODES):
             raise ConfigError("mode: nothing is left to offer; leave one of the no- modes out")
+
+    def _check_timestamp(self) -> None:
+        if self.hwtstamp != "no" and self.timestamp in ("kernel", "user"):
+            raise ConfigError(
+                f"hwtstamp: {self.hwtstamp} contradicts timestamp {self.timestamp}; leave one of them out"
+            )
+        if self.hardware and self.iface is None:
+            key = "timestamp" if self.hwtstamp == "no" else "hwtstamp"
+            raise ConfigError(f"{key}: which network card is to stamp? give --iface, too")
 
     def _check_connections(self) -> None:
         """Many connections are for clients that are known: by address, or by their passphrase."""
@@ -251,9 +273,16 @@ class PingConfig(Config):
         flags=("-i",),
     )
     loss_timeout: Decimal = option(  # noqa: RUF009
-        2, 0, 3600, "seconds after which a packet is lost",
-        read=seconds, flags=("-L",),
+        2, 0, 3600, "seconds after which a packet is lost; 0: the default",
+        read=loss_timeout, flags=("-L", "--wait"),
     )  # fmt: skip
+    end_delay: Decimal = option(  # noqa: RUF009
+        0, 0, 3600, "seconds to wait at the end before the sessions are stopped",
+        read=seconds, flags=("-E",),
+    )  # fmt: skip
+    deadline: Decimal = option(  # noqa: RUF009
+        0, 0, 31536000, "seconds after which the run ends with what there is; 0: none", read=seconds
+    )
     port_range: tuple[int, int] = option(
         (8760, 9960), 0, HIGHEST_PORT, "UDP ports to send from; 0: any",
         read=sender_ports, flags=("-P",), metavar="LO-HI|0",
@@ -267,8 +296,9 @@ class PingConfig(Config):
         "octets added to a test packet; 27 makes it as long as its reply", flags=("-s",),
     )  # fmt: skip
     source_address: str | None = option(
-        None, help="local address of control and test packets", read=address, flags=("-S",)
-    )
+        None, help="local address of control and test packets, a host's name for it, or an interface",
+        read=host_or_interface, flags=("-S",),
+    )  # fmt: skip
     interface: str | None = option(
         None, help="bind to this network interface", read=interface_name, flags=("-B",)
     )
@@ -284,7 +314,9 @@ class PingConfig(Config):
         0, 0, 3600, "seconds to wait before the first packet is due",
         read=seconds, flags=("-z",),
     )  # fmt: skip
-    session_count: int = option(1, 1, 1024, "test sessions at once, on one connection")
+    session_count: int = option(
+        1, 1, 1024, "test sessions at once, on one connection", flags=("-r",)
+    )
     control_port: int = option(862, 1, HIGHEST_PORT, "TCP port where HOST names none")
     loopback: bool = option(
         False, help="measure a responder inside this program, on a port of its own", read=flag
@@ -298,6 +330,19 @@ class PingConfig(Config):
         False, help="Unix times in the line of each packet", read=flag, flags=("-U",)
     )
     machine: bool = option(False, help="summary as keys and values", read=flag, flags=("-M",))
+    bucket_width: Decimal = option(  # noqa: RUF009
+        Decimal("0.0001"), Decimal("0.000000001"), 3600,
+        "seconds that a bucket of -M is wide; medians and percentiles are exact without",
+        read=seconds, flags=("-b",), metavar="WIDTH",
+    )  # fmt: skip
+    packets_per_summary: int = option(
+        0, 0, MOST_PACKETS, "packets of each summary; 0: all of the session", flags=("-N",)
+    )
+    save_summaries: bool = option(
+        False, help="write each summary to a file START_END.txt (-M: .sum) and print its name",
+        read=flag, flags=("-p",),
+    )  # fmt: skip
+    directory: str = option(".", help="where -p writes to", read=file_path, flags=("-d",))
     json: bool = option(False, help="report as JSON, in nanoseconds", read=flag)
     auth_mode: str | None = option(
         None, help="modes to accept, of A, E, M, O: authenticated, encrypted, mixed, open; "
@@ -306,7 +351,7 @@ class PingConfig(Config):
     )  # fmt: skip
     user: str | None = option(None, help="user of the secured modes", read=user_name, flags=("-u",))
     key_file: str | None = option(
-        None, help="file with the user's passphrase; without, it is asked for on the terminal",
+        None, help="file with the user's passphrase; without, the terminal or standard input is asked",
         read=file_path, flags=("-k",), metavar="FILE",
     )  # fmt: skip
     maximum_pbkdf2_count: int = option(
@@ -349,6 +394,12 @@ class PingConfig(Config):
             raise ConfigError("key-file: whose passphrase? give --user too")
         if self.user is None and set(self.auth_mode or "O") != {"O"}:
             raise ConfigError(f"auth-mode: {self.auth_mode} needs a user; give --user NAME")
+        if self.save_summaries and self.json:
+            raise ConfigError("save-summaries: not with --json; write twping --json … > FILE")
+        if self.packets_per_summary and self.json:
+            raise ConfigError(
+                "packets-per-summary: --json has each session whole; -M and text have parts"
+            )
         if self.ipv4 and self.ipv6:
             raise ConfigError("ipv4: true excludes ipv6: true; give one of -4 and -6")
         low, high = self.port_range

@@ -22,6 +22,7 @@ from twamp.config import PingConfig
 from twamp.control_client import ControlClient
 from twamp.errors import ConfigError, RemoteProtocolError, TwampError
 from twamp.protocol.timestamps import NS
+from twamp.remedies import explain
 from twamp.schedule import parse_intervals, send_times
 from twamp.session_sender import MOST_PACKETS, SenderConfig, SenderStats, SessionSender
 from twamp.tally import SessionFold, Tally
@@ -315,7 +316,7 @@ class Continuous(Generic[SessionT]):
             wait = failure is not None and not isinstance(failure, _SilenceError)
         if failure is None or self._stopping.is_set():
             return
-        reason = str(failure.strerror or failure) if isinstance(failure, OSError) else str(failure)
+        reason = explain(failure)
         self._current.reason = reason
         if reason != self._reason:
             self._warn(f"{self.name}: {reason}; trying again")

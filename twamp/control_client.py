@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 READ_SIZE = 4096
 REQUESTS_AHEAD = 32
 TIMEOUT = 10.0
+TIMEOUT_OF_MANY = 2.0  # to connect to an address that is not a name's last
 MAXIMUM_COUNT = 32768  # RFC 5357 section 6
 LEAST_COUNT = 1024  # RFC 4656 section 3.1
 # Strongest first.
@@ -160,7 +161,8 @@ class ControlClient:
         for more than ``maximum_count`` iterations to make a key is refused.
 
         ``timeout``: seconds for the connection and for every answer; ``family``: ``AF_INET``,
-        ``AF_INET6`` or 0; ``dscp`` marks the control packets.
+        ``AF_INET6`` or 0; ``source_address``: an address of this machine, or a name of one; ``dscp``
+        marks the control packets.
         """
         sock = await _open_connection(
             await _resolve(host, port, family), timeout, source_address, interface, dscp
@@ -408,29 +410,40 @@ async def _open_connection(
     interface: str | None,
     dscp: int,
 ) -> socket.socket:
-    """A connected socket to the first candidate that answers; the last one's error if none does."""
-    failure: OSError | None = None
-    for family, kind, protocol, _, sockaddr in candidates:
+    """A connected socket to the first candidate that answers; OSError, with each one's, if none does.
+
+    They are tried in the resolver's order (RFC 6724).  One that has others behind it gets less time.
+    """
+    failures: list[str] = []
+    number = errno.EHOSTUNREACH
+    for place, (family, kind, protocol, _, sockaddr) in enumerate(candidates, 1):
         sock = socket.socket(family, kind, protocol)
+        patience = timeout if place == len(candidates) else min(timeout, TIMEOUT_OF_MANY)
         try:
             sock.setblocking(False)
-            _prepare(sock, source_address, interface, dscp)
-            async with asyncio.timeout(timeout):
+            await _prepare(sock, source_address, interface, dscp)
+            async with asyncio.timeout(patience):
                 await asyncio.get_running_loop().sock_connect(sock, sockaddr)
         except (OSError, TimeoutError) as error:
             sock.close()
-            where = Endpoint.from_sockaddr(sockaddr)
-            reason = os.strerror(error.errno) if error.errno else "no answer in time"
-            failure = OSError(error.errno or errno.ETIMEDOUT, f"{where}: {reason}")
+            number = error.errno or errno.ETIMEDOUT
+            reason = _reason(error, source_address)
+            failures.append(f"{Endpoint.from_sockaddr(sockaddr)}: {reason}")
         except BaseException:
             sock.close()
             raise
         else:
             return sock
-    raise failure or OSError(f"no address to connect to among {len(candidates)}")
+    raise OSError(number, ", ".join(failures) or "the name has no address")
 
 
-def _prepare(
+def _reason(error: OSError, source_address: str | None) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"source address {source_address}: {error.strerror}"
+    return os.strerror(error.errno) if error.errno else "no answer in time"
+
+
+async def _prepare(
     sock: socket.socket, source_address: str | None, interface: str | None, dscp: int
 ) -> None:
     for level, option, value in _KEEPALIVE:
@@ -443,5 +456,7 @@ def _prepare(
         else:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
     if source_address is not None:
-        found = socket.getaddrinfo(source_address, 0, sock.family, flags=socket.AI_NUMERICHOST)
+        found = await asyncio.get_running_loop().getaddrinfo(
+            source_address, 0, family=sock.family, type=socket.SOCK_STREAM
+        )
         sock.bind(found[0][4])

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from twamp.config import PingConfig
 from twamp.continuous import Dialler
 from twamp.errors import ConfigError
-from twamp.hosts import Target
 from twamp.metrics import Measurement
 from twamp.monitor import Measured, Monitor
 from twamp.options import Given, given_fields
 from twamp.output import Output, RotatingFile, StreamOutput
 from twamp.probe import Prober
+from twamp.target import Target, read_target
 from twamp.targets import Targets, read_targets
 
 
@@ -39,6 +39,12 @@ def read_targets_for(options: argparse.Namespace) -> Targets:
     )
 
 
+def _target(host: str, config: PingConfig) -> Target:
+    """A host that is its own Server."""
+    port, zero_addresses = config.control_port, config.zero_addresses
+    return read_target(host, None, default_port=port, zero_addresses=zero_addresses)
+
+
 async def monitor(
     options: PingConfig, targets: Sequence[Measured], warn: Warn, prober: Prober | None = None
 ) -> int:
@@ -56,7 +62,7 @@ async def monitor_many(file: Targets, dial: Dial, warn: Warn) -> int:
     """The targets of a file, and ``/probe`` if it has modules; returns the exit code."""
 
     async def run(host: str, config: PingConfig) -> Sequence[Measurement]:
-        return await dial(config, Target.of(host, config.control_port)).run()
+        return await dial(config, _target(host, config)).run()
 
     has_probes = bool(file.modules) and file.options.metrics_address is not None
     if not file.targets and not has_probes:
@@ -69,7 +75,7 @@ async def monitor_many(file: Targets, dial: Dial, warn: Warn) -> int:
         Measured(
             name=one.name,
             config=one.config,
-            dialler=dial(one.config, Target.of(one.host, one.config.control_port)),
+            dialler=dial(one.config, _target(one.host, one.config)),
         )
         for one in file.targets
     ]

@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError
-from twamp.state import Counters, State
+from twamp.state import Counters, Lag, State, T3Error
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -82,9 +82,26 @@ def _timestamp_sources(state: State) -> Samples:
 
 
 def _t3_errors(state: State) -> Samples:
-    error = state["counters"]["t3_error"]
-    quantiles = {"0.5": error["p50_ns"], "0.99": error["p99_ns"], "1": error["max_ns"]}
-    return {(quantile,): value / NS for quantile, value in quantiles.items()}
+    return _percentiles(state["counters"]["t3_error"])
+
+
+def _receive_lags(state: State) -> Samples:
+    return _percentiles(state["counters"]["receive_lag"])
+
+
+def _percentiles(row: T3Error | Lag) -> Samples:
+    percentiles = {"50": row["p50_ns"], "99": row["p99_ns"], "100": row["max_ns"]}
+    return {(percent,): value / NS for percent, value in percentiles.items()}
+
+
+def _of_clocks(name: str, help: str, key: str, unit: int = 1) -> MetricRow:
+    """A gauge of each clock of a network card."""
+
+    def read(state: State) -> Samples:
+        clocks = cast("dict[str, dict[str, float]]", state["counters"]["clocks"])
+        return {(path,): row[key] / unit for path, row in clocks.items()}
+
+    return MetricRow(f"twamp_{name}", "gauge", help, ("clock",), read)
 
 
 METRICS: tuple[MetricRow, ...] = (
@@ -225,9 +242,32 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "twamp_t3_error_seconds",
         "gauge",
-        "How much later than its T3 a reply leaves, by quantile since the start.",
-        ("quantile",),
+        "How much later than its T3 a reply leaves, by percentile since the start.",
+        ("percentile",),
         _t3_errors,
+    ),
+    MetricRow(
+        "twamp_receive_lag_seconds",
+        "gauge",
+        "How much later than the network card the kernel stamps a packet, by percentile since the start.",
+        ("percentile",),
+        _receive_lags,
+    ),
+    _of_clocks("phc_readable", "Whether the clock of a network card can be read.", "readable"),
+    _of_clocks(
+        "phc_offset_seconds", "The system clock less that of a network card.", "offset_ns", NS
+    ),
+    _of_clocks(
+        "phc_drift_ratio",
+        "By how much the system clock runs faster than that of a network card.",
+        "drift_ppb",
+        NS,
+    ),
+    _of_clocks(
+        "phc_error_seconds",
+        "How far a stamp of a network card may be off as Unix time.",
+        "error_ns",
+        NS,
     ),
     _gauge(
         "t3_correction_seconds",

@@ -60,6 +60,10 @@ class Measurement:
 
     A sample with ``t1_source`` 0 never left; ``send_errors`` counts those.  ``drops``: received
     datagrams that were no replies, by reason.
+
+    The hosts are the ends as the user wrote them; empty: by address.  A part of a session says how
+    many packets that has, and which of the reflector's numbers are the part's: from the first up to
+    the second, which is not included, or None where nothing later was answered.
     """
 
     sid: bytes
@@ -70,6 +74,10 @@ class Measurement:
     loss_timeout_ns: int
     drops: Mapping[str, int] = field(default_factory=dict)
     send_errors: int = 0
+    source_host: str = ""
+    destination_host: str = ""
+    packets_of_session: int | None = None
+    reflector_numbers: tuple[int, int | None] = (0, None)
 
 
 # ---- one sample ----------------------------------------------------------------------------------
@@ -176,11 +184,15 @@ class Delay:
 
 @dataclass(frozen=True, kw_only=True)
 class Hops:
-    """Routers passed, 255 − TTL: how many different counts were seen, and their ends."""
+    """Routers passed, 255 − TTL: how many different counts were seen, and their ends.
+
+    ``counts``: packets by the number of routers.
+    """
 
     distinct: int = 0
     minimum: int | None = None
     maximum: int | None = None
+    counts: Mapping[int, int] = field(default_factory=dict)
 
 
 class Loss(NamedTuple):
@@ -273,12 +285,15 @@ class _Session:
         late = len(self.answered) - len(self.received)
         last_answered = max((sample.sequence_number for sample in self.answered), default=-1)
         silent = [sample.sequence_number for sample in self.sent if not sample.rank]
-        unknown = sum(number > last_answered for number in silent)
+        begin, end = self.measurement.reflector_numbers
+        unknown = sum(number > last_answered for number in silent) if end is None else 0
         numbers = {
             sample.reflector_sequence_number
             for sample in (*self.answered, *self.measurement.duplicates)
         }
-        missing = max(numbers, default=-1) + 1 - len(numbers)
+        if end is None:
+            end = max(numbers, default=begin - 1) + 1
+        missing = end - begin - sum(begin <= number < end for number in numbers)
         reverse = min(missing, len(silent) - unknown)
         return Loss(
             late=late,
@@ -396,9 +411,12 @@ def _delay(sessions: Sequence[_Session], kind: str, error_ns: int | None) -> Del
 
 
 def _hops(ttls: Iterable[int]) -> Hops:
-    seen = {INITIAL_TTL - ttl for ttl in ttls}
+    seen = Counter(INITIAL_TTL - ttl for ttl in ttls)
     return Hops(
-        distinct=len(seen), minimum=min(seen, default=None), maximum=max(seen, default=None)
+        distinct=len(seen),
+        minimum=min(seen, default=None),
+        maximum=max(seen, default=None),
+        counts=dict(seen),
     )
 
 

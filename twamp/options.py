@@ -34,6 +34,7 @@ class Row:
     multiple: bool
     metavar: str | None
     restart: bool
+    bare: str | None  # what the option says when it stands without a value
 
     @property
     def range(self) -> str:
@@ -120,11 +121,13 @@ def option(
     multiple: bool = False,
     metavar: str | None = None,
     restart: bool = False,
+    bare: str | None = None,
 ) -> Any:
     """A row: a dataclass field with default, range (both ends included) and help.
 
     ``flags`` are further spellings on the command line (``-c``, ``--interface``); a ``multiple``
-    one may be given more than once and is a tuple; one with ``restart`` is not changed by a reload.
+    one may be given more than once and is a tuple; one with ``restart`` is not changed by a reload; one
+    with ``bare`` may stand without ``=VALUE`` and then has that.
     """
     row = Row(
         default=default,
@@ -136,6 +139,7 @@ def option(
         multiple=multiple,
         metavar=metavar,
         restart=restart,
+        bare=bare,
     )
     return dataclasses.field(default=default, metadata={_ROW: row})
 
@@ -184,6 +188,14 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type[Config]) -
         parser.add_argument(
             *short, f"--{key_of(field)}", *long, help=_help(row).replace("%", "%%"), **keywords
         )
+
+
+def spelled_out(config_class: type[Config], arguments: Sequence[str]) -> list[str]:
+    """The command line with the values of options that stand without one: they never take the next word."""
+    bare = {
+        f"--{key_of(field)}": row.bare for field, row in rows(config_class) if row.bare is not None
+    }
+    return [f"{each}={bare[each]}" if each in bare else each for each in arguments]
 
 
 def _help(row: Row) -> str:

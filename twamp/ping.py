@@ -1,18 +1,16 @@
 """``twping``: asks a TWAMP Server for test sessions, sends their packets and reports what came back.
 
-Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 nothing came back.
-SIGTERM ends --continuous as its natural end does: 0, or 1 or 3.
+Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 nothing came back (with -R 0: the
+rows say it, and perfSONAR's readers of them take any other code for a run that failed).
+SIGTERM ends --continuous as its natural end does: with 0, 1 or 3.
 """
 
 import argparse
 import asyncio
 import contextlib
 import errno
-import functools
-import getpass
 import json
 import logging
-import operator
 import os
 import random
 import re
@@ -22,7 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NoReturn
@@ -38,32 +36,36 @@ from twamp.control_client import (
     Credentials,
     SessionRequest,
 )
+from twamp.credentials import credentials_of, modes_of
 from twamp.endless import monitor, monitor_many, read_targets_for
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ConfigError, Refused, TwampError
-from twamp.hosts import Target, split_host
+from twamp.machine import machine_summary
 from twamp.metrics import Measurement, measure
 from twamp.monitor import Measured, Outcome
 from twamp.options import add_arguments, from_arguments, key_of, rows
+from twamp.parts import parts
 from twamp.progress import progress
-from twamp.protocol.control_messages import Modes
 from twamp.protocol.timestamps import NS, ntp_from_unix_ns
+from twamp.remedies import explain
 from twamp.report import (
     UNITS,
     Style,
     heading,
     json_tree,
-    machine_summary,
     packet_lines,
     raw_rows,
     text_summary,
     text_total,
 )
+from twamp.saved import require_directory, save
 from twamp.schedule import make_schedule, parse_intervals
+from twamp.sender_ports import bind, ports_to_try
 from twamp.server import Server
 from twamp.session_reflector import SessionReflector
 from twamp.session_sender import SenderConfig, SessionSender
-from twamp.users import Users, read_key_file
+from twamp.target import Target, read_target
+from twamp.users import Users
 from twamp.version import version
 
 MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = Outcome
@@ -109,13 +111,21 @@ def parser() -> argparse.ArgumentParser:
         help="TOML file of targets to measure without an end (implies --continuous)",
     )
     add_arguments(result, PingConfig)
+    result.add_argument("-F", dest="file", help=argparse.SUPPRESS)
     return result
 
 
 def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | None]:
     """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
     options = _parse(arguments)
+    if options.file is not None:
+        raise ConfigError(
+            "-F: we do not write perfSONAR's owp files; -R prints every packet and --json the whole "
+            "report: twping -R … > FILE"
+        )
     config = from_arguments(PingConfig, options)
+    if config.save_summaries:
+        require_directory(config.directory)
     if config.loopback:
         if options.host is not None:
             raise ConfigError(
@@ -124,13 +134,25 @@ def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | No
         return config, None
     if options.host is None:
         raise ConfigError("HOST is missing; for example twping 192.0.2.1, or twping --loopback")
-    host, host_port = split_host(options.host)
-    server, port = split_host(options.server or options.host)
-    if options.server and host_port is not None:
-        raise ConfigError(f"{options.host!r}: the TCP port belongs to SERVER, {options.server!r}")
-    if options.server and config.zero_addresses:
-        raise ConfigError("zero-addresses: names no addresses, so packets go to SERVER; leave HOST")
-    return config, Target(host, server, config.control_port if port is None else port)
+    target = read_target(
+        options.host,
+        options.server,
+        default_port=config.control_port,
+        zero_addresses=config.zero_addresses,
+    )
+    return with_source(config), target
+
+
+def with_source(config: PingConfig) -> PingConfig:
+    """perfSONAR's ``-S`` takes an interface too, which is then bound to."""
+    name = config.source_address
+    if name is None or name not in (interface for _, interface in socket.if_nameindex()):
+        return config
+    if config.interface not in (None, name):
+        raise ConfigError(
+            f"source-address: {name} is an interface, but {config.interface} is asked for"
+        )
+    return replace(config, source_address=None, interface=name)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -167,6 +189,7 @@ class Ping:
         self.warnings: list[str] = []
         self._senders: list[SessionSender] = []
         self._task: asyncio.Task[Any] | None = None
+        self._early = asyncio.Event()  # set where waiting at the end is over
 
     async def run(self) -> list[Measurement]:
         """The measurements, one per session; what there is of them after :meth:`interrupt`.
@@ -174,16 +197,44 @@ class Ping:
         Raises Refused, ProtocolError or OSError when there cannot be any.
         """
         self._task = asyncio.current_task()
+        timers = self._watch_deadline()
         try:
             return await self._run()
         except asyncio.CancelledError:
-            if not self.interrupted:
-                raise
+            if self.interrupted:
+                return []
+            if self._early.is_set():
+                raise OSError(
+                    errno.ETIMEDOUT, "the deadline passed before anything was measured"
+                ) from None
+            raise
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def _watch_deadline(self) -> list[asyncio.TimerHandle]:
+        """Has the run end by the deadline; sends end earlier, so that replies can still come."""
+        deadline = float(self.config.deadline)
+        if not deadline:
             return []
+        drain = min(DRAIN, deadline / 2, float(self.config.loss_timeout))
+        loop = asyncio.get_running_loop()
+        return [
+            loop.call_later(deadline - drain, self._stop_sending, True),
+            loop.call_later(deadline, self._end_now),
+        ]
+
+    def _end_now(self) -> None:
+        self._early.set()
+        if self._senders:
+            self._stop_sending(drain=False)
+        elif self._task is not None:
+            self._task.cancel()
 
     def interrupt(self) -> None:
         """Ends the run early: from the loop's thread, as a signal handler does; again: at once."""
         again, self.interrupted = self.interrupted, True
+        self._early.set()
         if not self._senders:
             if self._task is not None:
                 self._task.cancel()
@@ -205,7 +256,7 @@ class Ping:
             client = await self._connect()
             await stack.enter_async_context(client)
             receiver_address = await self._receiver_address(client)
-            ports = _ports(self.config)
+            ports = ports_to_try(self.config.port_range)
             socks = [
                 stack.enter_context(self._bind(client.local, ports))
                 for _ in range(self.config.session_count)
@@ -231,6 +282,8 @@ class Ping:
             packets = self.config.count * len(sessions)
             async with progress(self._senders, packets, sys.stderr, self.config.progress):
                 await self._send()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._early.wait(), float(self.config.end_delay))
             await self._stop(client)
         return [
             self._measurement(session.accepted, sender)
@@ -242,8 +295,6 @@ class Ping:
         family = 0
         if config.ipv4 or config.ipv6:
             family = socket.AF_INET if config.ipv4 else socket.AF_INET6
-        elif config.source_address is not None:
-            family = socket.AF_INET6 if ":" in config.source_address else socket.AF_INET
         try:
             return await ControlClient.connect(
                 target.server,
@@ -264,36 +315,17 @@ class Ping:
         """Where test packets go to; None leaves it to the Server (zero in the request)."""
         if self.target.host != self.target.server:
             family = socket.AF_INET if client.remote.ip_version == 4 else socket.AF_INET6
-            found = await asyncio.get_running_loop().getaddrinfo(
-                self.target.host, 0, family=family, type=socket.SOCK_DGRAM
-            )
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(
+                    self.target.host, 0, family=family, type=socket.SOCK_DGRAM
+                )
+            except socket.gaierror as error:
+                raise OSError(0, f"{self.target.host}: {error.strerror}") from None
             return Endpoint.from_sockaddr(found[0][4]).address
         return None if self.config.zero_addresses else client.remote.address
 
     def _bind(self, local: Endpoint, ports: Iterator[int]) -> socket.socket:
-        """A UDP socket on the first port that is free."""
-        family = socket.AF_INET if local.ip_version == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            if self.config.interface is not None:
-                name = self.config.interface.encode()
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
-            for port in ports:
-                try:
-                    sock.bind(local._replace(port=port).sockaddr)
-                except OSError as error:
-                    if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                        raise
-                else:
-                    return sock
-            low, high = self.config.port_range
-            raise OSError(
-                errno.EADDRINUSE,
-                f"no free UDP port in {low}-{high}; give more with --port-range, or 0 for any",
-            )
-        except BaseException:
-            sock.close()
-            raise
+        return bind(local, ports, self.config.port_range, self.config.interface)
 
     def _request(
         self,
@@ -351,7 +383,7 @@ class Ping:
 
     async def _send(self) -> None:
         """Every session to its end; then the first failure, if there was one."""
-        if self.interrupted:  # between the last answer and here
+        if self._early.is_set():  # between the last answer and here
             self._stop_sending(drain=False)
         runs = (sender.run() for sender in self._senders)
         for outcome in await asyncio.gather(*runs, return_exceptions=True):
@@ -363,7 +395,7 @@ class Ping:
         try:
             await client.stop_sessions()
         except (OSError, TwampError) as error:
-            self.warnings.append(f"the sessions could not be stopped: {_text(error)}")
+            self.warnings.append(f"the sessions could not be stopped: {explain(error)}")
 
     def _measurement(self, accepted: AcceptedSession, sender: SessionSender) -> Measurement:
         stats = sender.stats()
@@ -376,54 +408,13 @@ class Ping:
             loss_timeout_ns=_ns(self.config.loss_timeout),
             drops=stats.drops,
             send_errors=stats.send_errors,
+            source_host=self.config.source_address or "",
+            destination_host=self.target.host,
         )
 
 
 def _ns(seconds: Decimal) -> int:
     return int(seconds * NS)
-
-
-def _ports(config: PingConfig) -> Iterator[int]:
-    """Ports to try: the range once around from anywhere in it, so that runs seldom share one."""
-    low, high = config.port_range
-    if not low:
-        while True:
-            yield 0
-    count = high - low + 1
-    first = secrets.randbelow(count)
-    yield from (low + (first + step) % count for step in range(count))
-
-
-_MODES = {
-    "A": Modes.AUTHENTICATED,
-    "E": Modes.ENCRYPTED,
-    "M": Modes.MIXED,
-    "O": Modes.UNAUTHENTICATED,
-}
-
-
-def modes_of(letters: str | None) -> Modes | None:
-    """What ``-A`` says."""
-    if letters is None:
-        return None
-    return functools.reduce(operator.or_, (_MODES[letter] for letter in letters))
-
-
-def credentials_of(config: PingConfig) -> Credentials | None:
-    """The user's passphrase, from the key file or, on a terminal, from the user.
-
-    Raises :class:`~twamp.errors.ConfigError` when there is none.
-    """
-    if config.user is None:
-        return None
-    if config.key_file is not None:
-        users = read_key_file(config.key_file)
-        if config.user not in users:
-            raise ConfigError(f"key-file: {config.key_file} has no user {config.user!r}")
-        return Credentials(config.user, users[config.user])
-    if not sys.stdin.isatty():
-        raise ConfigError("user: no terminal to ask for the passphrase on; give --key-file FILE")
-    return Credentials(config.user, getpass.getpass(f"passphrase of {config.user}: ").encode())
 
 
 @contextlib.asynccontextmanager
@@ -471,21 +462,32 @@ def _summaries(
     measurements: Sequence[Measurement], config: PingConfig, style: Style
 ) -> Iterator[str]:
     for measurement in measurements:
-        if config.machine:
-            yield machine_summary(
-                measurement,
-                style,
-                dscp=config.test_dscp_value,
-                padding_length=config.padding,
-            )
-            continue
-        if config.verbose:
-            yield heading(measurement)
-            for line in islice(packet_lines(measurement, style), config.verbose):
-                yield line + "\n"
-        yield text_summary(measurement, style)
-    if len(measurements) > 1 and not config.machine:
+        for part in parts(measurement, config.packets_per_summary):
+            pieces = _summary(part, config, style)
+            if config.save_summaries:
+                kind = "sum" if config.machine else "txt"
+                yield f"{save(config.directory, part, kind, pieces)}\n"
+            else:
+                yield from pieces
+    if len(measurements) > 1 and not config.machine and not config.save_summaries:
         yield text_total(measurements, style)
+
+
+def _summary(measurement: Measurement, config: PingConfig, style: Style) -> Iterator[str]:
+    if config.machine:
+        yield machine_summary(
+            measurement,
+            unix_times=config.unix_time,
+            dscp=config.test_dscp_value,
+            padding_length=config.padding,
+            bucket_width=config.bucket_width,
+        )
+        return
+    if config.verbose:
+        yield heading(measurement)
+        for line in islice(packet_lines(measurement, style), config.verbose):
+            yield line + "\n"
+    yield text_summary(measurement, style)
 
 
 def configuration(config: PingConfig) -> dict[str, Any]:
@@ -536,27 +538,6 @@ def _dial(config: PingConfig, target: Target) -> Ping:
     return Ping(config, target, credentials_of(config))
 
 
-_REMEDIES = {
-    errno.ECONNREFUSED: "is a TWAMP Server running there? --control-port names another TCP port",
-    errno.EADDRNOTAVAIL: "--source-address must be an address of this machine",
-    errno.ENODEV: "`ip link` lists the interfaces",
-    errno.EPERM: "--interface needs CAP_NET_RAW where the kernel is older than 5.7",
-    errno.ENETUNREACH: "`ip route get` says which way packets would go; -4 and -6 choose",
-    errno.EHOSTUNREACH: "`ip route get` says which way packets would go; -4 and -6 choose",
-    errno.EMSGSIZE: "--padding must leave room in the path's packets",
-    errno.EMFILE: "`ulimit -n` allows too few open files for so many sessions",
-}
-
-
-def _text(error: Exception) -> str:
-    """One line, with the remedy where there is one."""
-    if not isinstance(error, OSError):
-        return " ".join(str(error).split())
-    what = error.strerror or str(error)
-    remedy = _REMEDIES.get(error.errno or 0)
-    return f"{what}; {remedy}" if remedy else what
-
-
 def _complain(text: str) -> None:
     print(f"twping: {text}", file=sys.stderr)
 
@@ -585,7 +566,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return uvloop.run(endless(config, target, credentials_of(config)))
         one, measurements = uvloop.run(ping(config, target, credentials_of(config)))
     except (TwampError, OSError) as error:
-        _complain(_text(error))
+        _complain(explain(error))
         return NO_SET_UP
     except KeyboardInterrupt:  # before the handler was there
         _complain("interrupted before anything was measured")
@@ -595,13 +576,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not measurements:
         _complain("interrupted before anything was measured")
         return INTERRUPTED
-    _print(report(measurements, config))
+    try:
+        _print(report(measurements, config))
+    except ConfigError as error:  # a file that could not be written after all
+        _complain(str(error))
+        return NO_SET_UP
     if one.interrupted:
         return INTERRUPTED
     metrics = measure(*measurements)
     if not metrics.received:
         _complain(_silence(metrics.sent, measurements))
-        return NOTHING_BACK
+        # Who reads rows sees the loss in them, and takes another code for a run that failed.
+        return MEASURED if config.raw else NOTHING_BACK
     return MEASURED
 
 

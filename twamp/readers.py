@@ -15,6 +15,7 @@ from twamp.schedule import parse_intervals
 
 HIGHEST_PORT = 65535
 METRICS_PORT = 9861
+LOSS_TIMEOUT = Decimal(2)
 MOST_PACKETS = 10_000_000
 UNITS = ("n", "u", "m", "s")  # nano-, micro-, milliseconds, seconds
 MODES = ("unauthenticated", "authenticated", "encrypted", "mixed")
@@ -50,6 +51,11 @@ def seconds(value: object) -> Decimal:
     raise ValueError("a number of seconds such as 2 or 0.5")
 
 
+def loss_timeout(value: object) -> Decimal:
+    """Seconds; 0 leaves it to us, as for perfSONAR's twping (pScheduler says so by default)."""
+    return seconds(value) or LOSS_TIMEOUT
+
+
 def flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -57,13 +63,15 @@ def flag(value: object) -> bool:
 
 
 def dscp(value: object) -> int:
-    """A DSCP: decimal, 0x hexadecimal or a name (RFC 2474), in any case of letters."""
+    """A DSCP: decimal, 0x hexadecimal, 0 octal (as C has it) or a name (RFC 2474), in any case."""
     if isinstance(value, str):
         name = value.strip().upper()
         if name in DSCP_NAMES:
             return DSCP_NAMES[name]
         if re.fullmatch(r"0X[0-9A-F]{1,8}", name):
             return int(name, 16)
+        if re.fullmatch(r"0[0-7]{1,8}", name):
+            return int(name, 8)
     try:
         return integer(value)
     except ValueError:
@@ -82,6 +90,13 @@ def address(value: object) -> str:
         else:
             return value.strip()
     raise ValueError("a numeric IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1")
+
+
+def host_or_interface(value: object) -> str:
+    """An address, the name of a host or that of an interface: the resolver and the kernel know."""
+    if isinstance(value, str) and re.fullmatch(r"[^\s/\[\]\0]{1,255}", value.strip()):
+        return value.strip()
+    raise ValueError("an address, the name of a host or of a network interface")
 
 
 def port_range(value: object) -> tuple[int, int]:

@@ -16,7 +16,16 @@ from twamp import logs, systemd
 from twamp.config import ReflectorConfig
 from twamp.config_file import FromFiles, read_config_files
 from twamp.errors import ConfigError
-from twamp.options import Given, add_arguments, given_fields, key_of, rows, settle, toml_text
+from twamp.options import (
+    Given,
+    add_arguments,
+    given_fields,
+    key_of,
+    rows,
+    settle,
+    spelled_out,
+    toml_text,
+)
 from twamp.privileges import KEPT, drop_privileges
 from twamp.responder import Responder, Settings
 from twamp.server import offered_modes
@@ -148,7 +157,8 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; returns its exit code: 0 after a signal, 1 when it could not begin or go on."""
-    options = parser().parse_args(arguments)
+    spoken = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(spelled_out(ReflectorConfig, spoken))
     try:
         return run(options)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Metrics as text, as raw rows, as keys and values, as JSON.
+"""Metrics as text, as raw rows, as JSON.
 
 The text summary and the raw rows keep the lines and columns that perfSONAR's twping prints, since
 programs read them; what is ours comes below those lines.  Every function returns text, lines or the
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from textwrap import indent
 from typing import Any, NamedTuple
 
 from twamp.endpoint import Endpoint
 from twamp.metrics import (
-    INITIAL_TTL,
     Delay,
     Distribution,
     Hops,
@@ -31,11 +31,9 @@ from twamp.protocol.timestamps import (
     NS,
     ErrorEstimate,
     difference_ns,
-    interval_from_ns,
     unix_ns_from_ntp,
 )
 
-SUMMARY_VERSION = "3.00"  # of the -M format whose keys we write
 JSON_PERCENTILES = (Decimal(50), Decimal(90), Decimal(95), Decimal(99), Decimal("99.9"))
 DEFINITIONS: Mapping[str, str] = {
     "percentiles": "nearest rank: values that occurred",
@@ -87,20 +85,30 @@ def text_summary(measurement: Measurement, style: Style) -> str:
 
 
 def text_total(measurements: Sequence[Measurement], style: Style) -> str:
-    """The same lines for all sessions together."""
+    """The same lines for all sessions together.
+
+    They are indented: readers of the reference's text would take them for the last session's.
+    """
     title = f"\n--- twping statistics of {len(measurements)} sessions together ---\n"
-    return title + _block(measure(*measurements), style)
+    return title + indent(_block(measure(*measurements), style), "  ")
 
 
 def heading(measurement: Measurement) -> str:
     """Whose lines follow: the reference writes it above the packets and above the summary."""
-    ends = f"from {measurement.source} to {measurement.destination}"
+    source, destination = (
+        f"[{host or endpoint.address}]:{endpoint.port}"
+        for endpoint, host in (
+            (measurement.source, measurement.source_host),
+            (measurement.destination, measurement.destination_host),
+        )
+    )
+    ends = f"from {source} to {destination}"
     return f"\n--- twping statistics {ends} ---\nSID:\t{measurement.sid.hex()}\n"
 
 
 def _block(metrics: Metrics, style: Style) -> str:
     lines = [*_reference_lines(metrics, style), *_further_lines(metrics, style.unit)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n"  # an empty line ends it, as readers of the reference's expect
 
 
 def _reference_lines(metrics: Metrics, style: Style) -> Iterator[str]:
@@ -212,10 +220,13 @@ def _min_median_max(values: Distribution, unit: Unit) -> str:
 
 
 def _error(kind: Delay, metrics: Metrics, unit: Unit) -> str:
-    """An error that stands on clocks nobody keeps would be a number without a meaning."""
-    if kind.error_ns is None or not metrics.synchronized:
+    """An error that stands on clocks nobody keeps would be a number without a meaning: nan.
+
+    ``(unsync)`` is for no delay at all; readers of the reference's text pass over lines with it.
+    """
+    if kind.error_ns is None:
         return "(unsync)"
-    return f"(err={unit.text(kind.error_ns)} {unit.name})"
+    return f"(err={unit.text(kind.error_ns if metrics.synchronized else None)} {unit.name})"
 
 
 def _hops(way: str, hops: Hops) -> str:
@@ -321,7 +332,7 @@ def _packet_line(sample: Sample, style: Style) -> str:
         return f"seq_no={sample.sequence_number:<10} {shown}\t{error}"
     shown = " ".join(f"{key}={value / unit.ns:e} {name}" for key, value in values.items())
     sent, received, reflected, returned = map(
-        _unix_time, (sample.t1, sample.t2, sample.t3, sample.t4)
+        unix_time, (sample.t1, sample.t2, sample.t3, sample.t4)
     )
     return (
         f"seq_no={sample.sequence_number} {shown} {error} "
@@ -329,93 +340,10 @@ def _packet_line(sample: Sample, style: Style) -> str:
     )
 
 
-def _unix_time(timestamp: int) -> str:
+def unix_time(timestamp: int) -> str:
     """Unix seconds to the microsecond."""
     seconds, us = divmod((unix_ns_from_ntp(timestamp) + 500) // 1000, 1_000_000)
     return f"{seconds}.{us:06d}"
-
-
-# ---- keys and values -----------------------------------------------------------------------------
-
-
-def machine_summary(
-    measurement: Measurement, style: Style, *, dscp: int, padding_length: int
-) -> str:
-    """The reference's ``-M``: a key, a tab and a value in each line; times in seconds.
-
-    There are no buckets, as the percentiles are exact.  What is reported has always ended, so
-    SESSION_FINISHED is 1, as the reference has it also after an interrupt.
-    """
-    metrics = measure(measurement)
-    pairs: list[tuple[str, object]] = [
-        ("SUMMARY", SUMMARY_VERSION),
-        ("SID", measurement.sid.hex()),
-        *_machine_end("FROM", measurement.source),
-        *_machine_end("TO", measurement.destination),
-        ("START_TIME", f"{metrics.first or 0:020d}"),
-        ("END_TIME", f"{metrics.last or 0:020d}"),
-    ]
-    if style.unix_time and metrics.first is not None and metrics.last is not None:
-        pairs += [
-            ("UNIX_START_TIME", _unix_time(metrics.first)),
-            ("UNIX_END_TIME", _unix_time(metrics.last)),
-        ]
-    pairs += [
-        ("DSCP", f"0x{dscp:02x}"),
-        ("LOSS_TIMEOUT", interval_from_ns(measurement.loss_timeout_ns)),
-        ("PACKET_PADDING", padding_length),
-        ("SESSION_PACKET_COUNT", len(measurement.samples)),
-        ("SAMPLE_PACKET_COUNT", len(measurement.samples)),
-        ("SESSION_FINISHED", 1),
-        ("SENT", metrics.sent),
-        ("SYNC", int(metrics.synchronized)),
-        ("MAXERR", _seconds(metrics.round_trip.error_ns or 0)),
-        ("MAXERR_FWD", _seconds(metrics.send.error_ns or 0)),
-        ("MAXERR_BCK", _seconds(metrics.reflect.error_ns or 0)),
-        ("DUPS_FWD", metrics.send_duplicates),
-        ("DUPS_BCK", metrics.reflect_duplicates),
-        ("LOST", metrics.lost),
-        *_machine_delays(metrics),
-        *_machine_hops("_FWD", metrics.send_hops),
-        *_machine_hops("_BCK", metrics.reflect_hops),
-    ]
-    return "".join(f"{key}\t{value}\n" for key, value in pairs) + "\n"
-
-
-def _seconds(ns: int) -> str:
-    return f"{ns / NS:g}"
-
-
-def _machine_end(prefix: str, endpoint: Endpoint) -> Iterator[tuple[str, object]]:
-    yield f"{prefix}_HOST", endpoint.address
-    yield f"{prefix}_ADDR", endpoint.address
-    yield f"{prefix}_PORT", endpoint.port
-
-
-def _machine_delays(metrics: Metrics) -> Iterator[tuple[str, object]]:
-    """A delay that nobody knows has no line."""
-    kinds = {
-        "": metrics.round_trip.delay,
-        "_FWD": metrics.send.delay,
-        "_BCK": metrics.reflect.delay,
-        "_PROC": metrics.processing,
-    }
-    for key, name in (
-        ("MIN", "minimum"),
-        ("MEDIAN", "median"),
-        ("MAX", "maximum"),
-        ("PDV", "p95_p50"),
-    ):
-        for suffix, values in kinds.items():
-            value = getattr(values, name)
-            if value is not None and (suffix != "_PROC" or key in ("MIN", "MAX")):
-                yield key + suffix, _seconds(value)
-
-
-def _machine_hops(suffix: str, hops: Hops) -> Iterator[tuple[str, object]]:
-    if hops.minimum is not None and hops.maximum is not None:
-        yield f"MINTTL{suffix}", INITIAL_TTL - hops.maximum
-        yield f"MAXTTL{suffix}", INITIAL_TTL - hops.minimum
 
 
 # ---- JSON ----------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from twamp.control_socket import ControlSocket, open_control_socket
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError
 from twamp.exporter import Exporter
+from twamp.hardware import HardwareStamping
 from twamp.listeners import explain, open_light_sockets, open_listeners
 from twamp.logs import Limiter
 from twamp.options import Given, key_of, rows
@@ -96,6 +97,7 @@ class Responder:
             self._open_control_socket(bound)
             if config.metrics_address is not None:
                 self._exporter = self._open_exporter(config)
+            self._stamping = _open_stamping(config)
             bound.pop_all()
         self._life = contextlib.AsyncExitStack()
 
@@ -133,6 +135,8 @@ class Responder:
                 sock.close()
         if self._exporter is not None:
             self._exporter.close()
+        if self._stamping is not None:
+            self._stamping.close()
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -142,7 +146,13 @@ class Responder:
         self._limiter = Limiter(*CLIENT_LOGS)
         self._life.callback(self._limiter.close)
         try:
-            self.reflector = await self._life.enter_async_context(_make_workers(config))
+            if self._stamping is not None:
+                self._life.callback(self._stamping.close)
+            source = _source_of_stamps(config, self._stamping)
+            self.reflector = await self._life.enter_async_context(_make_workers(config, source))
+            if self._stamping is not None:
+                reading = asyncio.create_task(self._stamping.run(self.reflector.set_clock_models))
+                self._life.callback(reading.cancel)
             light = [self._add_light(socks) for socks in self._light]
             self.server = await self._life.enter_async_context(
                 Server(config, self.reflector, self._settings.users, self._listeners)
@@ -153,6 +163,7 @@ class Responder:
                 version=version(),
                 given=self._settings.given,
                 light=light,
+                stamping=self._stamping,
             )
             if self._control is not None:
                 await self._life.enter_async_context(ControlSocket(self._control, self.snapshot))
@@ -183,6 +194,8 @@ class Responder:
         )
         if status["light"]:
             logger.info("reflecting without TWAMP-Control on %s", ", ".join(status["light"]))
+        if self._stamping is not None:
+            logger.info("hardware timestamps: %s", self._stamping)
         if self._exporter is not None:
             logger.info("metrics at http://%s/metrics", self._exporter.address)
         self._notifier.ready(self._status_line())
@@ -360,6 +373,9 @@ class Responder:
         if step_ns is not None:
             self.server.events["clock_stepped"] += 1
             logger.warning("the system clock has stepped by %+.3f s", step_ns / 1e9)
+            if self._stamping is not None:
+                self._stamping.reset()
+                self.reflector.set_clock_models([])
 
     def _look_at_interface(self, interface: InterfaceWatch) -> None:
         news = interface.look()
@@ -413,12 +429,35 @@ class Responder:
         logger.warning("interface %s is back; listening there again", config.device)
 
 
-def _make_workers(config: ReflectorConfig) -> Workers:
+def _open_stamping(config: ReflectorConfig) -> HardwareStamping | None:
+    """None where the network card is not to stamp, or cannot; ConfigError if it cannot and must."""
+    if not config.hardware:
+        return None
+    assert config.iface is not None  # a rule of the config
+    try:
+        return HardwareStamping(config.iface)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if config.hwtstamp == "strict":
+            raise ConfigError(
+                f"hwtstamp: strict, but {reason}; leave strict out to do with the kernel's timestamps"
+            ) from None
+        logger.warning("%s; the kernel's timestamps are used", reason)
+        return None
+
+
+def _source_of_stamps(config: ReflectorConfig, stamping: HardwareStamping | None) -> str:
+    if stamping is not None:
+        return "hardware"
+    return "auto" if config.timestamp == "hardware" else config.timestamp
+
+
+def _make_workers(config: ReflectorConfig, timestamp: str) -> Workers:
     with contextlib.ExitStack() as made:
         reflectors = []
         for number in range(config.workers):
             cpu = config.cpu[number % len(config.cpu)] if config.cpu else None
-            reflectors.append(_make_reflector(config, cpu))
+            reflectors.append(_make_reflector(config, cpu, timestamp))
             made.callback(reflectors[-1].close)
         workers = Workers(reflectors, config.maximum_sessions)
         workers.set_light_clients(config.client_list)
@@ -426,7 +465,7 @@ def _make_workers(config: ReflectorConfig) -> Workers:
     return workers
 
 
-def _make_reflector(config: ReflectorConfig, cpu: int | None) -> SessionReflector:
+def _make_reflector(config: ReflectorConfig, cpu: int | None, timestamp: str) -> SessionReflector:
     return SessionReflector(
         maximum_sessions=config.maximum_sessions,
         tx_batch=config.tx_batch,
@@ -434,7 +473,7 @@ def _make_reflector(config: ReflectorConfig, cpu: int | None) -> SessionReflecto
         t3_correction=config.t3_correction,
         hash_seed=secrets.randbits(64),
         rate_limit=config.rate_limit,
-        timestamp=config.timestamp,
+        timestamp=timestamp,
         timestamp_format=config.timestamp_format,
         spin_us=config.spin_us,
         cpu=cpu,

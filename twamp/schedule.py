@@ -20,7 +20,8 @@ LONGEST_WAIT_NS = 86400 * NANOSECONDS
 # No draw is longer than this many means: one in 10^13 would be, and a wait must have an end.
 LONGEST_DRAW_IN_MEANS = 30.0
 
-_SLOT = re.compile(r"(\d+\.?\d*|\.\d+)([ef]?)", re.ASCII)
+# An e before digits is an exponent, as C has it: programs write 1e-05.
+_SLOT = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)([ef]?)", re.ASCII)
 _FORM = "VALUE[e|f],…: seconds, then e for exponential (the default) or f for fixed"
 
 

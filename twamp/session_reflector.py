@@ -93,18 +93,27 @@ class ReflectorStats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Residuals:
-    """``struct tw_residuals``: how much later than its T3 a reply has left, of the sampled ones.
-
-    ``counts`` are by ns: 0..31 one each; above, 32 for each doubling.
-    """
+class EngineHistogram:
+    """``struct tw_histogram``: ``counts`` are by ns: 0..31 one each; above, 32 for each doubling."""
 
     samples: int = 0
-    missed: int = 0  # asked for, and never told
-    early: int = 0  # of samples: left before its T3, by the kernel's word; among counts as 0
-    correction_ns: int = 0  # is added to the clock for T3, now
     most_ns: int = 0
     counts: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, native: Any) -> Self:
+        return cls(samples=native.samples, most_ns=native.most_ns, counts=tuple(native.counts))
+
+    @classmethod
+    def sum(cls, each: "Sequence[EngineHistogram]") -> "EngineHistogram":
+        """All of them as one."""
+        return cls(
+            samples=sum(one.samples for one in each),
+            most_ns=max((one.most_ns for one in each), default=0),
+            counts=tuple(
+                map(sum, itertools.zip_longest(*(one.counts for one in each), fillvalue=0))
+            ),
+        )
 
     def percentile_ns(self, percent: float) -> int:
         """The nearest rank, to the end of its bucket, 3 % more at most; 0 without samples."""
@@ -119,6 +128,33 @@ def _end_of_bucket(bucket: int) -> int:
     if bucket < 32:
         return bucket
     return ((bucket % 32 + 33) << (bucket // 32 - 1)) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residuals:
+    """``struct tw_residuals``: how much later than its T3 a reply has left, of the sampled ones."""
+
+    error: EngineHistogram = field(default_factory=EngineHistogram)
+    missed: int = 0  # asked for, and never told
+    early: int = 0  # left before its T3; in the histogram as 0
+    correction_ns: int = 0  # is added to the clock for T3, now
+    source: str | None = None  # who tells: "kernel", "hardware"; None while nobody has
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockModel:
+    """``struct tw_clock_model``: what the clock of a network device says of the system clock.
+
+    When the device's clock showed ``device_ns`` the system clock showed ``unix_ns``; the latter runs faster
+    by ``rate`` ns in 2^32 ns of the device's.  What is made of a stamp may be off by ``error_ns``.
+    """
+
+    interface: int  # index of the device
+    device_ns: int
+    unix_ns: int
+    rate: int
+    error_ns: int
+    transmits: bool  # whether it stamps what leaves
 
 
 _DROPS = enum_names("tw_drop", "TW_DROP_")
@@ -188,13 +224,14 @@ class SessionReflector:
     :meth:`close` the end.  Replies leave in
     chunks under one T3 each, as large as ``t3_budget_ns`` allows (more is faster, and the last of a
     chunk leaves that much later than it says), or of ``tx_batch`` replies where that is not 0.
-    With ``t3_correction`` T3 gets three quarters of the least that replies have left later than it, lately.
+    With ``t3_correction`` T3 gets most of the least that replies have left later than it, lately.
     ``rate_limit`` is for :meth:`set_rate_limit`.
 
-    ``timestamp`` is who reads the clock for the Receive Timestamp: ``kernel``, ``user`` (this program), or
-    ``auto``: the kernel if it can.  ``timestamp_format`` is that of both Timestamps of a reply: ``ntp``, or
-    ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.  ValueError for another name.  OSError when the
-    system has no room, or the kernel cannot stamp though it must.
+    ``timestamp`` is who reads the clock for the Receive Timestamp: ``kernel``, ``user`` (this program),
+    ``auto``: the kernel if it can, or ``hardware``: the network device, if it stamps and
+    :meth:`set_clock_models` has told of its clock, else as ``auto``.  ``timestamp_format`` is that of both
+    Timestamps of a reply: ``ntp``, or ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.  ValueError for
+    another name.  OSError when the system has no room, or the kernel cannot stamp though it must.
 
     ``spin_us`` is how long the loop looks for further packets before it sleeps: lower delay in the
     reflector for a processor that is never idle.  ``cpu`` is the one that the thread runs on, and
@@ -464,13 +501,38 @@ class SessionReflector:
                 return Residuals()
             lib.tw_reflector_residuals(self._handle, native)
         return Residuals(
-            samples=native.samples,
+            error=EngineHistogram.of(native.error),
             missed=native.missed,
             early=native.early,
             correction_ns=native.correction_ns,
-            most_ns=native.most_ns,
-            counts=list(native.counts),
+            source=_SOURCE_NAMES.get(native.source),
         )
+
+    def receive_lag(self) -> EngineHistogram:
+        """How much later than the device the kernel stamped a packet, of those with both stamps, in ns.
+
+        Empty once it is closed; from any thread.
+        """
+        native = ffi.new("struct tw_histogram *")
+        with self._lock:
+            if self._handle is None:
+                return EngineHistogram()
+            lib.tw_reflector_receive_lag(self._handle, native)
+        return EngineHistogram.of(native)
+
+    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+        """What is known of the clocks of devices from now on, for ``timestamp="hardware"``.
+
+        Stamps of a device without a model, or more than 10 s from it, are refused.  ValueError for more
+        than 8.
+        """
+        if len(models) > lib.TW_CLOCK_MODELS_MAX:
+            raise ValueError(
+                f"{len(models)} clock models: 0..{lib.TW_CLOCK_MODELS_MAX} are possible"
+            )
+        native = ffi.new("struct tw_clock_model[]", [vars(model) for model in models])
+        with self._lock:
+            check(lib.tw_reflector_set_clock_models(self._opened, native, len(models)))
 
     def nudge(self) -> None:
         """Makes the loop take a turn, though no packet came; ``turns`` tells whether it still does."""

@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
+from twamp import hwtstamp
 from twamp.config import ReflectorConfig
+from twamp.errors import ConfigError
 from twamp.readers import DSCP_NAMES
-from twamp.state import ConnectionRow, SessionRow, State, Status
+from twamp.state import ConnectionRow, Counters, SessionRow, State, Status
 from twamp.yang import ietf_twamp
 
 ANSWER_WITHIN = 10.0  # seconds
@@ -35,6 +37,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "config": (("config",), "options in force, and where each value comes from"),
     "yang": (("connections", "sessions", "counters"), "the state as RFC 8913 models it, in JSON"),
 }
+
+
+HWTSTAMP = (
+    "whether an interface's timestamps are hardware's, and how true; the exit code says so, too"
+)
 
 
 class NoAnswer(Exception):
@@ -262,12 +269,12 @@ def show_counters(state: State) -> Iterator[str]:
         yield f"{name:<{width}}  {value}"
 
 
-def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, int | float]]:
+def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, int | float | str]]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{above}{name}.")
         else:
-            yield above + name, value
+            yield above + name, "-" if value is None else value
 
 
 def show_drops(state: State) -> Iterator[str]:
@@ -339,17 +346,25 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--client", metavar="PREFIX", help="only this address or prefix")
         if name == "sessions":
             command.add_argument("--summary", action="store_true", help="a line per client")
+    proof = commands.add_parser("hwtstamp", help=HWTSTAMP, description=HWTSTAMP)
+    proof.set_defaults(command="hwtstamp")
+    _add_json(proof, suppress=True)
+    hwtstamp.add_arguments(proof)
     return result
 
 
-def _add_output(command: argparse.ArgumentParser, *, suppress: bool) -> None:
+def _add_json(command: argparse.ArgumentParser, *, suppress: bool) -> None:
     """Before and after the command's name; the latter must not undo the former."""
     command.add_argument(
         "--json",
         action="store_true",
-        help="the state as JSON",
+        help="as JSON",
         **({"default": argparse.SUPPRESS} if suppress else {}),  # type: ignore[arg-type]
     )
+
+
+def _add_output(command: argparse.ArgumentParser, *, suppress: bool) -> None:
+    _add_json(command, suppress=suppress)
     command.add_argument(
         "--watch",
         nargs="?",
@@ -384,10 +399,28 @@ def watch(options: argparse.Namespace) -> None:
         time.sleep(options.watch)
 
 
+def prove(options: argparse.Namespace) -> int:
+    """``hwtstamp``, with what a responder says if one runs; raises :class:`NoAnswer` if it cannot be."""
+    try:
+        counters: Counters | None = ask(options.socket, ("counters",))["counters"]
+    except NoAnswer:
+        counters = None
+    try:
+        return hwtstamp.run(options, counters)
+    except (OSError, ConfigError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise NoAnswer(str(reason)) from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program; returns its exit code: 0, or 1 when the responder cannot be asked."""
+    """The program; returns its exit code.
+
+    0; 1 when the responder cannot be asked, or ``hwtstamp`` finds no hardware timestamps.
+    """
     options = parser().parse_args(arguments)
     try:
+        if options.command == "hwtstamp":
+            return prove(options)
         watch(options)
     except NoAnswer as error:
         print(f"twampctl: {error}", file=sys.stderr)

@@ -9,18 +9,22 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 
 from twamp.admission import REASONS as CONNECTION_REASONS
+from twamp.clock_model import ClockModel
 from twamp.config import ReflectorConfig
 from twamp.connection import EVENTS, Connection, mode_text
 from twamp.endpoint import Endpoint
+from twamp.hardware import HardwareStamping
 from twamp.options import Given, key_of, rows, written
 from twamp.protocol.control_messages import SECURITY_MODES
 from twamp.server import Server
-from twamp.session_reflector import Residuals, SessionStats, clock_synchronized
+from twamp.session_reflector import EngineHistogram, Residuals, SessionStats, clock_synchronized
 from twamp.sessions import REASONS as SESSION_REASONS
 from twamp.sessions import GrantedSession
 from twamp.state import (
+    Clock,
     ConnectionRow,
     Counters,
+    Lag,
     OptionRow,
     SessionRow,
     Status,
@@ -41,6 +45,7 @@ class Snapshot:
     version: str
     given: Mapping[str, Given]
     light: Sequence[Endpoint] = ()
+    stamping: HardwareStamping | None = None
     started_ns: int = field(default_factory=time.time_ns)
     reloads: int = 0
     last_reload_ns: int | None = None
@@ -129,7 +134,12 @@ class Snapshot:
                 "overflows": packets.overflows,
                 "truncated_control": packets.truncated_control,
                 "refused_stamps": packets.refused_stamps,
-                "timestamp_sources": {"T2": dict(packets.receive_sources)},
+                "timestamp_sources": {
+                    "T2": dict(packets.receive_sources),
+                    "T3": {
+                        "user": packets.reflected
+                    },  # a reply cannot carry a stamp of its leaving
+                },
                 "sockets": packets.sockets,
                 "segmented": packets.segmented,
                 "segments_refused": packets.segments_refused,
@@ -137,6 +147,8 @@ class Snapshot:
                 "t3_chunk": packets.chunk,
             },
             t3_error=_t3_error(self.reflector.residuals()),
+            receive_lag=_lag(self.reflector.receive_lag()),
+            clocks=_clocks(self.stamping),
             events=_by_name(service.events, EVENTS),
         )
 
@@ -154,13 +166,44 @@ class Snapshot:
 
 def _t3_error(residuals: Residuals) -> T3Error:
     return T3Error(
-        samples=residuals.samples,
+        source=residuals.source,
+        samples=residuals.error.samples,
         missed=residuals.missed,
         early=residuals.early,
         correction_ns=residuals.correction_ns,
-        p50_ns=residuals.percentile_ns(50),
-        p99_ns=residuals.percentile_ns(99),
-        max_ns=residuals.most_ns,
+        p50_ns=residuals.error.percentile_ns(50),
+        p99_ns=residuals.error.percentile_ns(99),
+        max_ns=residuals.error.most_ns,
+    )
+
+
+def _lag(histogram: EngineHistogram) -> Lag:
+    return Lag(
+        samples=histogram.samples,
+        p50_ns=histogram.percentile_ns(50),
+        p99_ns=histogram.percentile_ns(99),
+        max_ns=histogram.most_ns,
+    )
+
+
+def _clocks(stamping: HardwareStamping | None) -> dict[str, Clock]:
+    """By path; what cannot be known now is 0 with ``readable`` 0."""
+    if stamping is None:
+        return {}
+    return {watched.clock.path: clock_row(watched.model) for watched in stamping.clocks.values()}
+
+
+def clock_row(model: ClockModel) -> Clock:
+    line = model.line
+    return Clock(
+        readable=int(line is not None),
+        timescale=model.timescale,
+        offset_ns=0 if line is None else line.unix_ns - line.device_ns,
+        drift_ppb=0.0 if line is None else round(line.rate * 1e9, 1),
+        error_ns=0 if line is None else line.error_ns,
+        readings=model.readings,
+        outliers=model.outliers,
+        steps=model.steps,
     )
 
 

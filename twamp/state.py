@@ -126,8 +126,9 @@ class PacketCounters(TypedDict):
 class T3Error(TypedDict):
     """How much later than their T3 sampled replies have left, in ns."""
 
+    source: str | None  # who tells when: "kernel", "hardware"; None while nobody has
     samples: int
-    missed: int  # the kernel never told
+    missed: int  # nobody told
     early: int  # left before their T3, by the kernel's word
     correction_ns: int  # is added to the clock for T3, now
     p50_ns: int
@@ -135,11 +136,35 @@ class T3Error(TypedDict):
     max_ns: int
 
 
+class Lag(TypedDict):
+    """How much later than the network card the kernel stamped a packet, of those with both, in ns."""
+
+    samples: int
+    p50_ns: int
+    p99_ns: int
+    max_ns: int
+
+
+class Clock(TypedDict):
+    """The clock of a network card (PHC) beside the system clock."""
+
+    readable: int  # 1, or 0: its stamps are refused, and the following says nothing
+    timescale: str  # "UTC", "TAI" or "free"; empty: unknown
+    offset_ns: int  # system clock less this one
+    drift_ppb: float  # by how much the system clock runs faster
+    error_ns: int  # how far a stamp may be off as Unix time
+    readings: int
+    outliers: int  # of these: refused
+    steps: int  # times that a clock was set
+
+
 class Counters(TypedDict):
     connections: ConnectionCounters
     sessions: SessionCounters
     packets: PacketCounters
     t3_error: T3Error
+    receive_lag: Lag
+    clocks: dict[str, Clock]  # by path, of the network cards that stamp
     events: dict[str, int]  # what went wrong otherwise, by name
 
 

@@ -16,6 +16,8 @@ from typing import Self
 
 from twamp.endpoint import Endpoint
 from twamp.session_reflector import (
+    ClockModel,
+    EngineHistogram,
     ReflectorStats,
     Residuals,
     SessionConfig,
@@ -174,14 +176,21 @@ class Workers:
     def residuals(self) -> Residuals:
         """Those of all; ``correction_ns`` of the one with the largest."""
         each = [reflector.residuals() for reflector in self._reflectors]
+        sources = {one.source for one in each} - {None}
         return Residuals(
-            samples=sum(one.samples for one in each),
+            error=EngineHistogram.sum([one.error for one in each]),
             missed=sum(one.missed for one in each),
             early=sum(one.early for one in each),
             correction_ns=max(one.correction_ns for one in each),
-            most_ns=max(one.most_ns for one in each),
-            counts=[sum(counts) for counts in zip(*(one.counts for one in each), strict=True)],
+            source="kernel" if "kernel" in sources else next(iter(sources), None),
         )
+
+    def receive_lag(self) -> EngineHistogram:
+        return EngineHistogram.sum([reflector.receive_lag() for reflector in self._reflectors])
+
+    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+        for reflector in self._reflectors:
+            reflector.set_clock_models(models)
 
 
 # What serves the sessions of a Server.

@@ -1,7 +1,9 @@
 """Writes down every UDP or TCP packet that an interface carries: a line of JSON each, until SIGTERM.
 
 A program: ``python -m tests.netns.capture INTERFACE udp|tcp``.  ``tos`` is IPv4's TOS or IPv6's Traffic Class,
-``ttl`` TTL or Hop Limit, ``outgoing`` as the interface's host sees it.
+``ttl`` TTL or Hop Limit, ``outgoing`` as the interface's host sees it; ``at_ns`` when the kernel saw the
+packet pass (Unix time), ``payload`` of UDP in hexadecimal.  What leaves as
+segments is one packet here, with all their payloads (tests/test_segments.py).
 """
 
 import json
@@ -14,6 +16,8 @@ from typing import Any
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 KINDS = {"tcp": 6, "udp": 17}
 OUTGOING = 4  # PACKET_OUTGOING
+SO_TIMESTAMPNS = 35  # which the socket module does not name; old and new are one on 64-bit Linux
+TIMESPEC = struct.Struct("@qq")
 
 
 def read(wanted: int, protocol: int, octets: bytes) -> dict[str, Any] | None:
@@ -39,18 +43,29 @@ def read(wanted: int, protocol: int, octets: bytes) -> dict[str, Any] | None:
         "tos": tos,
         "ttl": ttl,
     }
-    return packet | {"length": length - 8} if wanted == KINDS["udp"] else packet
+    if wanted == KINDS["udp"]:
+        packet |= {"length": length - 8, "payload": octets[head + 8 :].hex()}
+    return packet
+
+
+def stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The kernel's timestamp among the control messages, Unix ns."""
+    [seconds_ns] = [data for _, kind, data in ancillary if kind == SO_TIMESTAMPNS]
+    seconds, nanoseconds = TIMESPEC.unpack(seconds_ns)
+    return int(seconds * 10**9 + nanoseconds)
 
 
 def main(interface: str, wanted: int) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.bind((interface, ETH_P_ALL))
         print("capturing", flush=True)
         while True:
-            octets, (_, protocol, kind, *_) = sock.recvfrom(65535)
+            octets, ancillary, _, (_, protocol, kind, *_) = sock.recvmsg(65535, 64)
             packet = read(wanted, protocol, octets)
             if packet is not None:
-                print(json.dumps(packet | {"outgoing": kind == OUTGOING}), flush=True)
+                packet |= {"outgoing": kind == OUTGOING, "at_ns": stamp(ancillary)}
+                print(json.dumps(packet), flush=True)
 
 
 if __name__ == "__main__":
