@@ -369,7 +369,7 @@ class PingConfig(Config):
         False, help="measure until interrupted, and report interval by interval", read=flag
     )
     report_interval: Decimal = option(  # noqa: RUF009
-        60, 1, 86400, "seconds of each report of --continuous", read=seconds
+        60, Decimal("0.1"), 86400, "seconds of each report of --continuous", read=seconds
     )
     output: str | None = option(
         None, help="file that the reports of --continuous are added to; without, standard output",

@@ -209,6 +209,7 @@ class Continuous(Generic[SessionT]):
         self._closing: list[Interval] = []
         self._current = self._new_interval()
         self._totals = self._new_interval()
+        self._totals.begin_ns = self._current.begin_ns
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -303,7 +304,7 @@ class Continuous(Generic[SessionT]):
         """Connects and measures as long as it goes; then waits until it is time to try again."""
         try:
             async with self._dialler.open() as opened:
-                if self._reason != NOT_YET:
+                if self._reason not in ("", NOT_YET):
                     self._warn(f"{self.name}: measuring again")
                 self.connections += 1
                 self._reason = ""

@@ -191,6 +191,11 @@ class Ping:
         self._task: asyncio.Task[Any] | None = None
         self._early = asyncio.Event()  # set where waiting at the end is over
 
+    @classmethod
+    def of_file(cls, config: PingConfig, target: Target) -> "Ping":
+        """With the passphrase of the configuration's key file."""
+        return cls(config, target, credentials_of(config))
+
     async def run(self) -> list[Measurement]:
         """The measurements, one per session; what there is of them after :meth:`interrupt`.
 
@@ -258,7 +263,9 @@ class Ping:
             receiver_address = await self._receiver_address(client)
             ports = ports_to_try(self.config.port_range)
             socks = [
-                stack.enter_context(self._bind(client.local, ports))
+                stack.enter_context(
+                    bind(client.local, ports, self.config.port_range, self.config.interface)
+                )
                 for _ in range(self.config.session_count)
             ]
             requests = [self._request(client, sock, receiver_address, start_time) for sock in socks]
@@ -323,9 +330,6 @@ class Ping:
                 raise OSError(0, f"{self.target.host}: {error.strerror}") from None
             return Endpoint.from_sockaddr(found[0][4]).address
         return None if self.config.zero_addresses else client.remote.address
-
-    def _bind(self, local: Endpoint, ports: Iterator[int]) -> socket.socket:
-        return bind(local, ports, self.config.port_range, self.config.interface)
 
     def _request(
         self,
@@ -418,8 +422,11 @@ def _ns(seconds: Decimal) -> int:
 
 
 @contextlib.asynccontextmanager
-async def loopback_responder(config: PingConfig, users: Users) -> AsyncIterator[Target]:
+async def loopback_responder(
+    config: PingConfig, credentials: Credentials | None
+) -> AsyncIterator[Target]:
     """A Server and its Session-Reflector in this program, on a TCP port of the system's choice."""
+    users = Users({} if credentials is None else dict([credentials]))
     address = "::1" if config.ipv6 else "127.0.0.1"
     reflector_config = ReflectorConfig(
         listen_address=(address,),
@@ -512,8 +519,7 @@ async def ping(
     """One run, in or out of the machine; SIGINT and SIGTERM end it early."""
     async with contextlib.AsyncExitStack() as stack:
         if target is None:
-            users = Users({} if credentials is None else dict([credentials]))
-            target = await stack.enter_async_context(loopback_responder(config, users))
+            target = await stack.enter_async_context(loopback_responder(config, credentials))
         one = Ping(config, target, credentials)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -528,14 +534,9 @@ async def endless(
     """``--continuous``: the target of the command line, or ourselves; returns the exit code."""
     async with contextlib.AsyncExitStack() as stack:
         if target is None:
-            users = Users({} if credentials is None else dict([credentials]))
-            target = await stack.enter_async_context(loopback_responder(config, users))
+            target = await stack.enter_async_context(loopback_responder(config, credentials))
         one = Measured(name=target.host, config=config, dialler=Ping(config, target, credentials))
         return await monitor(config, [one], _complain)
-
-
-def _dial(config: PingConfig, target: Target) -> Ping:
-    return Ping(config, target, credentials_of(config))
 
 
 def _complain(text: str) -> None:
@@ -560,7 +561,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         if options.config_file is not None:
             file = read_targets_for(options)
-            return uvloop.run(monitor_many(file, _dial, _complain))
+            return uvloop.run(monitor_many(file, Ping.of_file, _complain))
         config, target = read_command_line(arguments)
         if config.continuous:
             return uvloop.run(endless(config, target, credentials_of(config)))

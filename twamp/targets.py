@@ -90,7 +90,8 @@ def read_targets(path: str, command_line: Mapping[str, Given]) -> Targets:
         **command_line,
         "continuous": Given(True, "command line"),
     }
-    common = {key: value for key, value in top.items() if key in OF_A_TARGET}
+    inherited = OF_A_TARGET | {"report_interval"}
+    common = {key: value for key, value in top.items() if key in inherited}
     modules = {
         name: file.options(each, f"module.{name}", OF_A_TARGET)
         for name, each in tables["module"].items()
