@@ -1,6 +1,7 @@
 /* clock.c: the system clock, its NTP form and what it is worth. */
 #include "engine.h"
 
+#include <errno.h>
 #include <sys/timex.h>
 #include <time.h>
 
@@ -97,6 +98,17 @@ int tw_clock_convert(const struct tw_clock_model *model, uint64_t device_ns, uin
     gain = (int64_t)((__int128)reach * model->rate >> 32);
     *unix_ns = model->unix_ns + (uint64_t)(reach + gain);
     return 1;
+}
+
+int tw_clock_models_set(struct tw_clock_models *models, const struct tw_clock_model *each,
+                        uint32_t count)
+{
+    if (count > TW_CLOCK_MODELS_MAX)
+        return -EINVAL;
+    for (uint32_t i = 0; i < count; i++)
+        models->each[i] = each[i];
+    models->count = count;
+    return 0;
 }
 
 static const struct tw_clock_model *model_of(const struct tw_clock_models *models, uint32_t device)

@@ -30,6 +30,8 @@ struct tw_clock_models {
  * unknown, or it is later than latest_ns, or much earlier. */
 uint64_t tw_clock_of_device(const struct tw_clock_models *models, uint32_t device,
                             uint64_t device_ns, uint64_t latest_ns);
+int tw_clock_models_set(struct tw_clock_models *models, const struct tw_clock_model *each,
+                        uint32_t count); /* -EINVAL for too many */
 /* The worst of them. */
 uint64_t tw_clock_models_error_ns(const struct tw_clock_models *models);
 
@@ -45,6 +47,7 @@ int tw_socket_stamp_asked(int fd);
 int tw_socket_stamp_hardware(int fd); /* the same, and those of the device, with its index */
 int tw_socket_stamp_nothing(int fd);
 int tw_socket_stamp_both(int fd); /* and transmit stamps, numbered from 0, on the error queue */
+int tw_socket_stamp_everything(int fd); /* the same, and those of the device */
 int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp);
 /* Every packet says the address that it was sent to; -EINVAL for IPv6 without IPV6_V6ONLY. */
 int tw_socket_tell_asked(int fd, int ip_version);

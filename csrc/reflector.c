@@ -464,15 +464,13 @@ void tw_reflector_receive_lag(struct tw_reflector *reflector, struct tw_histogra
 int tw_reflector_set_clock_models(struct tw_reflector *reflector,
                                   const struct tw_clock_model *models, uint32_t count)
 {
-    if (count > TW_CLOCK_MODELS_MAX)
-        return -EINVAL;
+    int result;
+
     pthread_mutex_lock(&reflector->lock);
-    for (uint32_t i = 0; i < count; i++)
-        reflector->models.each[i] = models[i];
-    reflector->models.count = count;
+    result = tw_clock_models_set(&reflector->models, models, count);
     reflector->models_set++;
     pthread_mutex_unlock(&reflector->lock);
-    return 0;
+    return result;
 }
 
 /* ---- the loop: one thread */

@@ -9,6 +9,7 @@
 #define NTP_MICROSECOND      (NTP_SECOND / 1000000)
 #define NTP_UNIX_EPOCH       2208988800ULL /* seconds from 1900 to 1970 */
 #define ERROR_ESTIMATE_Z     0x4000        /* PTPv2 truncated format (RFC 8186 section 2.3) */
+#define DRIVER_US            100
 #define DEPARTURE_LATEST_AGE (10 * NTP_SECOND)
 
 void tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t lateness_ns,
@@ -58,23 +59,41 @@ void tw_samples_renumber(struct tw_samples *samples)
     };
 }
 
-void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns)
+/* How much earlier than what is known a departure may be.  A driver may take the kernel's stamp
+ * after it has handed the packet to its device. */
+static int64_t latitude(const struct tw_samples *samples, enum tw_source source)
+{
+    const uint64_t model_us = tw_clock_models_error_ns(&samples->models) / 1000;
+
+    return source == TW_SOURCE_KERNEL ? NTP_MICROSECOND
+                                      : (DRIVER_US + (int64_t)model_us) * NTP_MICROSECOND;
+}
+
+static int is_departure(const struct tw_samples *samples, const struct tw_sample *row, uint64_t t1,
+                        enum tw_source source)
+{
+    const int64_t age = (int64_t)(t1 - row->t1);
+
+    return row->t1_source != TW_SOURCE_NONE && row->t1_source < source &&
+           age >= -latitude(samples, source) && age <= DEPARTURE_LATEST_AGE;
+}
+
+void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns,
+                          enum tw_source source)
 {
     struct tw_departures *departures = &samples->departures;
     uint64_t sequence = (uint64_t)departures->first + id;
     uint64_t t1 = tw_clock_ntp(unix_ns);
 
-    if (departures->awaited)
+    if (departures->awaited && source == TW_SOURCE_KERNEL)
         departures->awaited--;
     if (sequence >= samples->settled && sequence < samples->attempted &&
         sequence < departures->doubtful_from) {
         struct tw_sample *row = &samples->rows[tw_samples_row(samples, (uint32_t)sequence)];
-        int64_t age = (int64_t)(t1 - row->t1);
 
-        if (row->t1_source == TW_SOURCE_USER && age >= -NTP_MICROSECOND &&
-            age <= DEPARTURE_LATEST_AGE) {
+        if (is_departure(samples, row, t1, source)) {
             row->t1 = t1;
-            row->t1_source = TW_SOURCE_KERNEL;
+            row->t1_source = (uint8_t)source;
             return;
         }
     }
@@ -159,17 +178,32 @@ static int judge(const struct tw_samples *samples, const struct tw_reply *reply,
     return 0;
 }
 
+/* T4, of the best source that there is. */
+static void date(struct tw_samples *samples, struct tw_sample *row, const struct tw_reply *reply)
+{
+    const struct tw_rx *rx = &reply->rx;
+    const int believed = tw_clock_believes(rx->kernel_ns, reply->now_ns);
+    const uint64_t read_ns = believed ? rx->kernel_ns : reply->now_ns;
+    uint64_t device_ns = 0;
+
+    if (rx->hardware_ns != 0)
+        device_ns = tw_clock_of_device(&samples->models, rx->device, rx->hardware_ns, read_ns);
+    samples->stats.refused_stamps += !believed;
+    samples->stats.refused_stamps += rx->hardware_ns != 0 && device_ns == 0;
+    row->t4 = tw_clock_ntp(device_ns != 0 ? device_ns : read_ns);
+    row->t4_source = device_ns != 0 ? TW_SOURCE_HARDWARE
+                     : believed     ? TW_SOURCE_KERNEL
+                                    : TW_SOURCE_USER;
+}
+
 static void fill_arrival(struct tw_samples *samples, struct tw_sample *row,
                          const struct tw_reply *reply, const struct tw_reflector_packet *packet)
 {
     uint16_t error_estimate = tw_get16(packet->error_estimate);
-    int believed = tw_clock_believes(reply->rx.kernel_ns, reply->now_ns);
 
-    samples->stats.refused_stamps += !believed;
     row->t2 = peer_ntp(tw_get64(packet->receive_timestamp), error_estimate);
     row->t3 = peer_ntp(tw_get64(packet->timestamp), error_estimate);
-    row->t4 = tw_clock_ntp(believed ? reply->rx.kernel_ns : reply->now_ns);
-    row->t4_source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
+    date(samples, row, reply);
     row->reflector_sequence_number = tw_get32(packet->sequence_number);
     row->reflector_error_estimate = error_estimate;
     samples->rank += samples->rank == UINT32_MAX ? 2 : 1; /* 0 would be no reply */

@@ -29,6 +29,7 @@ struct tw_samples {
     struct tw_sender_stats stats;
     struct tw_departures departures;
     struct tw_endpoint peer;
+    struct tw_clock_models models;
     struct tw_cipher *cipher; /* NULL = unauthenticated */
     uint32_t attempted;
     uint32_t settled; /* atomic, for another thread: rows below are final */
@@ -60,7 +61,9 @@ void tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t la
 
 /* After the send: error is 0 or the errno of the refusal. */
 void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monotonic_ns);
-void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns);
+/* A transmit stamp, of the kernel or of the device; 0 ns: it was one that cannot be. */
+void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns,
+                          enum tw_source source);
 void tw_samples_arrival(struct tw_samples *samples, const struct tw_reply *reply);
 
 /* The kernel has begun to number from 0 again: the next send has id 0. */

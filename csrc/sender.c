@@ -61,8 +61,9 @@ struct tw_sender {
     int stopping;         /* enum stopping, atomic: stop writes, run reads */
     uint32_t scheduled;   /* atomic: schedule_until writes, run reads */
     uint32_t stalled_at;  /* the sequence number whose stall has been counted last */
-    pthread_mutex_t lock; /* over published */
+    pthread_mutex_t lock; /* over published and models */
     struct tw_sender_stats published;
+    struct tw_clock_models models; /* run's are in samples */
 };
 
 static void empty_inbox(struct inbox *inbox, int used)
@@ -99,9 +100,16 @@ static int read_departures(struct tw_sender *sender)
     for (int i = 0; i < read; i++) {
         struct tw_departure departure;
 
-        if (tw_socket_read_departure(&inbox->messages[i].msg_hdr, &departure) &&
-            departure.kernel_ns != 0)
-            tw_samples_departure(&sender->samples, departure.id, departure.kernel_ns);
+        if (!tw_socket_read_departure(&inbox->messages[i].msg_hdr, &departure))
+            continue;
+        if (departure.kernel_ns != 0)
+            tw_samples_departure(&sender->samples, departure.id, departure.kernel_ns,
+                                 TW_SOURCE_KERNEL);
+        if (departure.hardware_ns != 0)
+            tw_samples_departure(&sender->samples, departure.id,
+                                 tw_clock_of_device(&sender->samples.models, 0,
+                                                    departure.hardware_ns, tw_clock_unix_ns()),
+                                 TW_SOURCE_HARDWARE);
     }
     empty_inbox(inbox, read);
     return read < 0 ? 0 : read;
@@ -128,14 +136,17 @@ static int read_replies(struct tw_sender *sender)
     return read < 0 ? 0 : read;
 }
 
-/* A reader that holds the lock is not waited for, unless it must be: the next time will do. */
-static void publish(struct tw_sender *sender, int must)
+/* Statistics go out, and what is known of clocks comes in.  A reader that holds the lock is not
+ * waited for, unless it must be: the next time will do. */
+static void exchange(struct tw_sender *sender, int must)
 {
     if (must)
         pthread_mutex_lock(&sender->lock);
     else if (pthread_mutex_trylock(&sender->lock))
         return;
     sender->published = sender->samples.stats;
+    if (sender->config.hardware)
+        sender->samples.models = sender->models;
     pthread_mutex_unlock(&sender->lock);
 }
 
@@ -165,10 +176,20 @@ static void catch_up(struct tw_sender *sender, uint64_t event_ns)
     sender->unread_sends = 0;
     uint64_t now_ns = tw_clock_monotonic_ns();
     if (now_ns >= sender->estimate_at_ns) {
-        sender->error_estimate = tw_clock_error_estimate(T1_ERROR_NS);
+        sender->error_estimate = tw_clock_error_estimate(
+            T1_ERROR_NS + tw_clock_models_error_ns(&sender->samples.models));
         sender->estimate_at_ns = now_ns + TW_NS_PER_S;
     }
-    publish(sender, 0);
+    exchange(sender, 0);
+}
+
+/* Without stamps the samples say that their times are this program's. */
+static void choose_stamps(const struct tw_sender *sender)
+{
+    if (sender->config.hardware && tw_socket_stamp_everything(sender->fd) == 0)
+        return;
+    if (tw_socket_stamp_both(sender->fd) < 0)
+        tw_socket_stamp_receive(sender->fd);
 }
 
 /* After a refused send: numbers again from 0, once the stamps of earlier sends are in, or late. */
@@ -182,7 +203,7 @@ static void renumber(struct tw_sender *sender)
         return;
     /* The kernel begins again when the option is turned on anew. */
     tw_socket_stamp_receive(sender->fd);
-    tw_socket_stamp_both(sender->fd);
+    choose_stamps(sender);
     tw_samples_renumber(&sender->samples);
 }
 
@@ -382,6 +403,7 @@ int tw_sender_run(struct tw_sender *sender)
     int result;
 
     prctl(PR_SET_TIMERSLACK, 1UL);
+    exchange(sender, 1);
     do
         result = take_turn(sender);
     while (result > 0);
@@ -390,7 +412,7 @@ int tw_sender_run(struct tw_sender *sender)
     /* What is in the buffers arrived in time. */
     catch_up(sender, UINT64_MAX);
     tw_samples_finish(&sender->samples);
-    publish(sender, 1);
+    exchange(sender, 1);
     return result;
 }
 
@@ -410,6 +432,17 @@ void tw_sender_stats(struct tw_sender *sender, struct tw_sender_stats *stats)
     pthread_mutex_lock(&sender->lock);
     *stats = sender->published;
     pthread_mutex_unlock(&sender->lock);
+}
+
+int tw_sender_set_clock_models(struct tw_sender *sender, const struct tw_clock_model *models,
+                               uint32_t count)
+{
+    int result;
+
+    pthread_mutex_lock(&sender->lock);
+    result = tw_clock_models_set(&sender->models, models, count);
+    pthread_mutex_unlock(&sender->lock);
+    return result;
 }
 
 uint32_t tw_sender_settled(struct tw_sender *sender, uint64_t *duplicates)
@@ -475,9 +508,8 @@ static int open_sockets(struct tw_sender *sender, int fd)
     error = tw_socket_prepare(sender->fd, ip_version, config->receive_buffer, config->ttl);
     if (!error)
         error = tw_socket_set_dscp(sender->fd, ip_version, config->dscp);
-    /* Without stamps the samples say that their times are this program's. */
-    if (!error && tw_socket_stamp_both(sender->fd) < 0)
-        tw_socket_stamp_receive(sender->fd);
+    if (!error)
+        choose_stamps(sender);
     return error;
 }
 

@@ -196,6 +196,15 @@ int tw_socket_stamp_both(int fd)
                                 SOF_TIMESTAMPING_OPT_TSONLY);
 }
 
+int tw_socket_stamp_everything(int fd)
+{
+    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
+                                SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_RX_HARDWARE |
+                                SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE |
+                                SOF_TIMESTAMPING_OPT_TX_SWHW | SOF_TIMESTAMPING_OPT_PKTINFO |
+                                SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY);
+}
+
 int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp)
 {
     const int tos = dscp << 2; /* ECN: Not-ECT */

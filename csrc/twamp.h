@@ -363,9 +363,9 @@ struct tw_sender_config {
     uint32_t duplicates_size;
     uint32_t receive_buffer; /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint8_t dscp;
-    uint8_t ttl;  /* 255 (RFC 4656 section 4.1.2) */
-    uint8_t mode; /* enum tw_mode */
-    uint8_t reserved;
+    uint8_t ttl;      /* 255 (RFC 4656 section 4.1.2) */
+    uint8_t mode;     /* enum tw_mode */
+    uint8_t hardware; /* whether the device is to be asked for stamps, too */
 };
 
 struct tw_sender_stats {
@@ -390,6 +390,10 @@ int tw_sender_run(struct tw_sender *sender);
  * last packet. */
 int tw_sender_stop(struct tw_sender *sender, int drain);
 void tw_sender_stats(struct tw_sender *sender, struct tw_sender_stats *stats);
+
+/* As tw_reflector_set_clock_models; without a model stamps of devices are refused. */
+int tw_sender_set_clock_models(struct tw_sender *sender, const struct tw_clock_model *models,
+                               uint32_t count);
 
 /* A ring's caller, in one thread at a time, while another runs it.
  *

@@ -11,7 +11,7 @@ import pytest
 from by_hand import Responder, free_port
 from relay import DROP, Fate, Relay
 
-from twamp import ping
+from twamp import run
 from twamp.config import PingConfig
 from twamp.continuous import MOST_ROWS, Backoff, Continuous, Interval, Opened, rows_for
 from twamp.errors import ConfigError
@@ -38,10 +38,10 @@ class Measuring:
         self.warnings: list[str] = []
         self._told = asyncio.Event()
         random = Random(1)
-        self.continuous: Continuous[ping.TestSession] = Continuous(
+        self.continuous: Continuous[run.TestSession] = Continuous(
             "it",
             config,
-            (dialler or ping.Ping)(config, target),
+            (dialler or run.Ping)(config, target),
             report=self._report,
             warn=self.warnings.append,
             random=random,
@@ -149,12 +149,12 @@ def test_a_session_ends_before_its_numbers_do_and_a_new_one_follows() -> None:
     asyncio.run(test())
 
 
-class Detour(ping.Ping):
+class Detour(run.Ping):
     """Its packets go by way of a relay."""
 
     relay: Relay
 
-    def sender_config(self, session: ping.TestSession, start_ns: int) -> SenderConfig:
+    def sender_config(self, session: run.TestSession, start_ns: int) -> SenderConfig:
         config = super().sender_config(session, start_ns)
         self.relay.destination = config.peer
         return SenderConfig(**{**vars(config), "peer": self.relay.front})
@@ -263,7 +263,7 @@ def test_opened_is_what_a_ping_opens() -> None:
     async def test() -> None:
         async with Responder.listening(listen_address=("127.0.0.1",)) as responder:
             config = PingConfig(port_range=(0, 0))
-            one = ping.Ping(config, Target("127.0.0.1", "127.0.0.1", responder.port))
+            one = run.Ping(config, Target("127.0.0.1", "127.0.0.1", responder.port))
             async with one.open() as opened:
                 assert isinstance(opened, Opened)
                 await responder.sessions_left(1)

@@ -4,9 +4,11 @@ No network card with a clock was there: this is the kernel's interface by its oc
 """
 
 import asyncio
+import json
 import logging
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +19,10 @@ from reflector_bench import Bench, await_kernel_stamps, request
 from twamp.config import ReflectorConfig
 from twamp.errors import ConfigError
 from twamp.interface import RxFilter, Setting
+from twamp.native import ClockModel
+from twamp.ping import main
 from twamp.responder import Responder, Settings
-from twamp.session_reflector import ClockModel, SessionReflector
+from twamp.session_reflector import SessionReflector
 
 PTP_ONLY = 1 << RxFilter.NONE | 1 << RxFilter.PTP_V2_EVENT
 
@@ -137,7 +141,7 @@ def test_the_clocks_are_read_until_it_is_cancelled(machine: Machine) -> None:
 
 
 def responder(machine: Machine, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Responder:
-    monkeypatch.setattr("twamp.responder.HardwareStamping", lambda name: machine.stamping())
+    monkeypatch.setattr("twamp.hardware.HardwareStamping", lambda name: machine.stamping())
     settings = Settings(
         ReflectorConfig(
             listen_address=("127.0.0.1",), port=0, control_socket="none", iface="lo", **options
@@ -213,7 +217,16 @@ def test_options_that_contradict_are_refused(options: dict[str, Any], complaint:
 def test_the_program_says_it_on_loopback_in_earnest() -> None:
     """Of an interface that cannot: strict is an end with the reason."""
     result = subprocess.run(
-        ["python3", "-m", "twamp.reflector", "--iface", "lo", "--hwtstamp=strict", "--port", "0"],
+        [
+            sys.executable,
+            "-m",
+            "twamp.reflector",
+            "--iface",
+            "lo",
+            "--hwtstamp=strict",
+            "--port",
+            "0",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -222,6 +235,36 @@ def test_the_program_says_it_on_loopback_in_earnest() -> None:
     assert result.returncode == 1
     assert "hwtstamp: strict, but lo" in result.stderr
     assert "no PTP hardware clock" in result.stderr
+
+
+# ---- twping
+
+
+def test_twping_borrows_gives_back_and_measures_all_the_same(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loopback gives none of the card's stamps: the kernel's are used, and none is refused."""
+    monkeypatch.setattr("twamp.hardware.HardwareStamping", lambda name: machine.stamping())
+    command = ["--loopback", "--hwtstamp", "-B", "lo", "-c", "5", "-i", "0.001f", "-L", "0.2"]
+    assert main([*command, "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["timestamp-sources"] == {"t1": {"kernel": 5}, "t4": {"kernel": 5}}
+    assert machine.nics["eth9"].sets == [ON, OFF]
+
+
+@pytest.mark.parametrize(("whether", "code"), [("yes", 0), ("strict", 1)])
+def test_twping_says_what_is_missing(
+    whether: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In earnest, on loopback."""
+    command = ["--loopback", f"--hwtstamp={whether}", "-B", "lo", "-c", "2", "-i", "0.001f"]
+    assert main([*command, "-L", "0.2"]) == code
+    assert "lo has no PTP hardware clock" in capsys.readouterr().err
+
+
+def test_twping_needs_to_know_which_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--hwtstamp", "127.0.0.1"]) == 1
+    assert "hwtstamp: which network card" in capsys.readouterr().err
 
 
 # ---- the engine, on kernel stamps

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "clock_model": (),
     "interface": (),
     "phc": ("clock_model",),
-    "hardware": ("clock_model", "interface", "phc", "session_reflector"),
+    "hardware": ("clock_model", "errors", "interface", "native", "phc"),
     "machine": ("endpoint", "metrics", "protocol.", "report"),
     "parts": ("metrics",),
     "credentials": ("config", "control_client", "errors", "protocol.", "users"),
@@ -68,6 +68,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("config", "continuous", "exporter", "interval_report", "output", "ping_exporter"),
         *("probe", "report", "tally", "version"),
     ),
+    "run": (
+        *("config", "continuous", "control_client", "credentials", "endpoint", "errors"),
+        *("hardware", "metrics", "native", "progress", "protocol.", "remedies", "schedule"),
+        *("sender_ports", "session_sender", "target"),
+    ),
     "endless": (
         *("config", "continuous", "errors", "metrics", "monitor", "options", "output"),
         *("probe", "target", "targets"),
@@ -79,7 +84,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "admission": ("config", "endpoint"),
     "authenticator": ("protocol.", "users"),
     "listeners": ("config",),
-    "workers": ("endpoint", "session_reflector"),
+    "workers": ("endpoint", "native", "session_reflector"),
     "sessions": ("endpoint", "errors", "protocol.", "session_reflector", "workers"),
     "connection": (
         *("admission", "authenticator", "config", "endpoint", "errors", "protocol."),

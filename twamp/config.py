@@ -302,6 +302,11 @@ class PingConfig(Config):
     interface: str | None = option(
         None, help="bind to this network interface", read=interface_name, flags=("-B",)
     )
+    hwtstamp: str = option(
+        "no", help="have the network card of --interface stamp: no, yes, strict (or not at all); "
+        "--hwtstamp alone is yes",
+        read=one_of("no", "yes", "strict"), bare="yes", metavar="WHETHER",
+    )  # fmt: skip
     ipv4: bool = option(False, help="IPv4 only", read=flag, flags=("-4",))
     ipv6: bool = option(False, help="IPv6 only", read=flag, flags=("-6",))
     zero_addresses: bool = option(
@@ -400,6 +405,8 @@ class PingConfig(Config):
             raise ConfigError(
                 "packets-per-summary: --json has each session whole; -M and text have parts"
             )
+        if self.hwtstamp != "no" and self.interface is None:
+            raise ConfigError("hwtstamp: which network card is to stamp? give --interface, too")
         if self.ipv4 and self.ipv6:
             raise ConfigError("ipv4: true excludes ipv6: true; give one of -4 and -6")
         low, high = self.port_range

@@ -8,7 +8,6 @@ is in flight is waited for, and new sessions are asked for, at growing distances
 
 import asyncio
 import contextlib
-import socket
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -38,14 +37,7 @@ LEAST_DUPLICATE_ROWS = 1024
 NOT_YET = "not connected yet"
 
 
-class OpenSession(Protocol):
-    """A session that has been accepted, and our end of it."""
-
-    @property
-    def sock(self) -> socket.socket: ...
-
-
-SessionT = TypeVar("SessionT", bound=OpenSession)
+SessionT = TypeVar("SessionT")  # what a Dialler knows of a session that was accepted
 
 
 class Opened(NamedTuple, Generic[SessionT]):
@@ -58,9 +50,13 @@ class Opened(NamedTuple, Generic[SessionT]):
 class Dialler(Protocol[SessionT]):
     """Who sets sessions up, as often as asked: Refused, ProtocolError or OSError when it cannot."""
 
+    warnings: list[str]  # what the user should know, since they were last emptied
+
     def open(self) -> AbstractAsyncContextManager[Opened[SessionT]]: ...
 
     def sender_config(self, session: SessionT, start_ns: int) -> SenderConfig: ...
+
+    def make_sender(self, session: SessionT, config: SenderConfig) -> SessionSender: ...
 
 
 class Backoff:
@@ -203,6 +199,7 @@ class Continuous(Generic[SessionT]):
         self._silence = max(SILENCE_SECONDS, SILENCE_PACKETS * self._mean_wait())
         self._stopping = asyncio.Event()
         self._sessions: list[_Session] = []
+        self._warned: set[str] = set()
         self._attempt_task: asyncio.Task[None] | None = None
         self._open_since_ns: int | None = None
         self._reason = NOT_YET
@@ -306,6 +303,7 @@ class Continuous(Generic[SessionT]):
             async with self._dialler.open() as opened:
                 if self._reason not in ("", NOT_YET):
                     self._warn(f"{self.name}: measuring again")
+                self._pass_warnings_on()
                 self.connections += 1
                 self._reason = ""
                 failure = await self._measure(opened)
@@ -326,6 +324,14 @@ class Continuous(Generic[SessionT]):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._backoff.next()):
                     await self._stopping.wait()
+
+    def _pass_warnings_on(self) -> None:
+        """Once each, however often the same is met."""
+        for warning in self._dialler.warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._warn(f"{self.name}: {warning}")
+        self._dialler.warnings.clear()
 
     async def _measure(self, opened: Opened[SessionT]) -> Exception | None:
         """Sends until stopped, or until it cannot go on, and says why; all is collected then."""
@@ -366,7 +372,7 @@ class Continuous(Generic[SessionT]):
             duplicates_size=max(LEAST_DUPLICATE_ROWS, self._rows // 4),
         )
         fold = SessionFold(self._loss_timeout_ns)
-        return _Session(place, SessionSender(session.sock, config), start_ns, times, fold)
+        return _Session(place, self._dialler.make_sender(session, config), start_ns, times, fold)
 
     async def _watch(
         self, running: Sequence[asyncio.Task[None]], ending: asyncio.Task[None]

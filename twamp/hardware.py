@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twamp.clock_model import ClockModel, Line
+from twamp.errors import ConfigError
 from twamp.interface import Borrowed, Device, Setting, borrow, described, stamping_devices
+from twamp.native import ClockModel as EngineModel
 from twamp.phc import HardwareClock
-from twamp.session_reflector import ClockModel as EngineModel
 
 logger = logging.getLogger(__name__)
 
@@ -182,3 +183,19 @@ def engine_model(interface: int, line: Line, transmits: bool) -> EngineModel:
         error_ns=line.error_at(line.device_ns + AHEAD_NS),
         transmits=transmits,
     )
+
+
+def open_stamping(name: str, *, strict: bool) -> tuple[HardwareStamping | None, str]:
+    """The stamping of an interface, or None and what is done without it, and why.
+
+    Raises :class:`~twamp.errors.ConfigError` for the latter with ``strict``.
+    """
+    try:
+        return HardwareStamping(name), ""
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if strict:
+            raise ConfigError(
+                f"hwtstamp: strict, but {reason}; leave strict out to do with the kernel's timestamps"
+            ) from None
+        return None, f"{reason}; the kernel's timestamps are used"

@@ -18,7 +18,7 @@ from twamp.errors import TwampError
 from twamp.hardware import HardwareStamping
 from twamp.interface import Device, Stamping, described, stamping_devices
 from twamp.metrics import Metrics, measure
-from twamp.ping import Ping
+from twamp.run import Ping
 from twamp.snapshot import clock_row
 from twamp.state import Clock, Counters
 from twamp.target import Target, split_host
@@ -158,7 +158,9 @@ def _of_responder(counters: Counters) -> dict[str, Any]:
 
 def _measure(peer: str, interface: str) -> dict[str, Any]:
     host, port = split_host(peer)
-    config = PingConfig(interface=interface, count=PEER_PACKETS, interval=PEER_INTERVAL)
+    config = PingConfig(
+        interface=interface, hwtstamp="yes", count=PEER_PACKETS, interval=PEER_INTERVAL
+    )
     target = Target(host, host, config.control_port if port is None else port)
     try:
         (measurement,) = asyncio.run(Ping(config, target).run())

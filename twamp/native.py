@@ -1,6 +1,8 @@
 """The engine as the two roles that run in it see it: its errors, its names, its addresses."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -9,10 +11,12 @@ from twamp.endpoint import Endpoint
 from twamp.protocol.crypto import PacketKeys
 
 __all__ = [
+    "ClockModel",
     "check",
     "enum_names",
     "ffi",
     "lib",
+    "native_clock_models",
     "native_endpoint",
     "native_keys",
     "native_prefix",
@@ -63,3 +67,26 @@ def wipe_keys(native: Any) -> None:
     ffi.memmove(
         ffi.addressof(native, "keys"), bytes(ffi.sizeof(native.keys)), ffi.sizeof(native.keys)
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockModel:
+    """``struct tw_clock_model``: what the clock of a network device says of the system clock.
+
+    When the device's clock showed ``device_ns`` the system clock showed ``unix_ns``; the latter runs faster
+    by ``rate`` ns in 2^32 ns of the device's.  What is made of a stamp may be off by ``error_ns``.
+    """
+
+    interface: int  # index of the device
+    device_ns: int
+    unix_ns: int
+    rate: int
+    error_ns: int
+    transmits: bool  # whether it stamps what leaves
+
+
+def native_clock_models(models: Sequence[ClockModel]) -> Any:
+    """What cffi makes an array of ``struct tw_clock_model`` of; ValueError for more than 8."""
+    if len(models) > lib.TW_CLOCK_MODELS_MAX:
+        raise ValueError(f"{len(models)} clock models: 0..{lib.TW_CLOCK_MODELS_MAX} are possible")
+    return ffi.new("struct tw_clock_model[]", [vars(model) for model in models])

@@ -23,7 +23,7 @@ from twamp.control_socket import ControlSocket, open_control_socket
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError
 from twamp.exporter import Exporter
-from twamp.hardware import HardwareStamping
+from twamp.hardware import HardwareStamping, open_stamping
 from twamp.listeners import explain, open_light_sockets, open_listeners
 from twamp.logs import Limiter
 from twamp.options import Given, key_of, rows
@@ -434,16 +434,10 @@ def _open_stamping(config: ReflectorConfig) -> HardwareStamping | None:
     if not config.hardware:
         return None
     assert config.iface is not None  # a rule of the config
-    try:
-        return HardwareStamping(config.iface)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if config.hwtstamp == "strict":
-            raise ConfigError(
-                f"hwtstamp: strict, but {reason}; leave strict out to do with the kernel's timestamps"
-            ) from None
-        logger.warning("%s; the kernel's timestamps are used", reason)
-        return None
+    stamping, reason = open_stamping(config.iface, strict=config.hwtstamp == "strict")
+    if stamping is None:
+        logger.warning("%s", reason)
+    return stamping
 
 
 def _source_of_stamps(config: ReflectorConfig, stamping: HardwareStamping | None) -> str:

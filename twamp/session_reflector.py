@@ -30,6 +30,7 @@ from typing import Any, Self
 
 from twamp.endpoint import Endpoint
 from twamp.native import (
+    ClockModel,
     check,
     enum_names,
     ffi,
@@ -139,22 +140,6 @@ class Residuals:
     early: int = 0  # left before its T3; in the histogram as 0
     correction_ns: int = 0  # is added to the clock for T3, now
     source: str | None = None  # who tells: "kernel", "hardware"; None while nobody has
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClockModel:
-    """``struct tw_clock_model``: what the clock of a network device says of the system clock.
-
-    When the device's clock showed ``device_ns`` the system clock showed ``unix_ns``; the latter runs faster
-    by ``rate`` ns in 2^32 ns of the device's.  What is made of a stamp may be off by ``error_ns``.
-    """
-
-    interface: int  # index of the device
-    device_ns: int
-    unix_ns: int
-    rate: int
-    error_ns: int
-    transmits: bool  # whether it stamps what leaves
 
 
 _DROPS = enum_names("tw_drop", "TW_DROP_")

@@ -29,10 +29,12 @@ from typing import Any, NamedTuple
 from twamp.endpoint import Endpoint
 from twamp.metrics import Sample
 from twamp.native import (
+    ClockModel,
     check,
     enum_names,
     ffi,
     lib,
+    native_clock_models,
     native_endpoint,
     native_keys,
     wipe_keys,
@@ -69,6 +71,9 @@ class SenderConfig:
     mode: int = 1  # 1 unauthenticated, 2 authenticated, 4 encrypted
     keys: PacketKeys | None = None  # of the secured modes
     ttl: int = 255
+    hardware: bool = (
+        False  # the device is to stamp, too, as far as set_clock_models tells of its clock
+    )
     receive_buffer: int = RECEIVE_BUFFER
     duplicates_size: int | None = None  # rows; by default one for each packet, 1024 at least
 
@@ -195,6 +200,7 @@ class SessionSender:
                 "mode": config.mode,
                 "keys": native_keys(config.keys),
                 "ttl": config.ttl,
+                "hardware": config.hardware,
             },
         )
 
@@ -239,6 +245,16 @@ class SessionSender:
         with self._lock:
             if self._handle is not None:
                 check(lib.tw_sender_stop(self._handle, drain))
+
+    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+        """What is known of the clocks of devices from now on; harmless when it is over.
+
+        ValueError for more than 8.
+        """
+        native = native_clock_models(models)
+        with self._lock:
+            if self._handle is not None:
+                check(lib.tw_sender_set_clock_models(self._handle, native, len(models)))
 
     def close(self) -> None:
         """Frees what C holds; :meth:`run` does it at its end.  Samples and statistics stay."""

@@ -46,7 +46,7 @@ OF_A_TARGET = frozenset(
     {
         *("count", "interval", "loss_timeout", "port_range", "test_dscp_value", "padding"),
         *("source_address", "interface", "ipv4", "ipv6", "zero_addresses", "session_count"),
-        *("control_port", "auth_mode", "user", "key_file", "maximum_pbkdf2_count"),
+        *("hwtstamp", "control_port", "auth_mode", "user", "key_file", "maximum_pbkdf2_count"),
         "zero_padding",
     }
 )

@@ -15,8 +15,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
 from twamp.endpoint import Endpoint
+from twamp.native import ClockModel
 from twamp.session_reflector import (
-    ClockModel,
     EngineHistogram,
     ReflectorStats,
     Residuals,

@@ -51,8 +51,8 @@ static void stamps_find_their_packets(void)
 
     attempt(&samples, 4, 0);
     CLAIM(samples.departures.awaited == 4);
-    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 5);
-    tw_samples_departure(&samples, 0, T1_NS + 7);
+    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 5, TW_SOURCE_KERNEL);
+    tw_samples_departure(&samples, 0, T1_NS + 7, TW_SOURCE_KERNEL);
     CLAIM(left_at(2, T1_NS + 2 * SPACE + 5));
     CLAIM(left_at(0, T1_NS + 7));
     CLAIM(rows[1].t1_source == TW_SOURCE_USER && rows[3].t1_source == TW_SOURCE_USER);
@@ -65,15 +65,18 @@ static void stamps_that_cannot_be_are_refused(void)
     struct tw_samples samples = fresh();
 
     attempt(&samples, 4, 0);
-    tw_samples_departure(&samples, 0, T1_NS - 2000);                /* before the clock was read */
-    tw_samples_departure(&samples, 1, T1_NS + 11ULL * TW_NS_PER_S); /* long after */
-    tw_samples_departure(&samples, 4, T1_NS);                       /* no such packet yet */
-    tw_samples_departure(&samples, UINT32_MAX, T1_NS);
+    tw_samples_departure(&samples, 0, T1_NS - 2000,
+                         TW_SOURCE_KERNEL); /* before the clock was read */
+    tw_samples_departure(&samples, 1, T1_NS + 11ULL * TW_NS_PER_S,
+                         TW_SOURCE_KERNEL);                     /* long after */
+    tw_samples_departure(&samples, 4, T1_NS, TW_SOURCE_KERNEL); /* no such packet yet */
+    tw_samples_departure(&samples, UINT32_MAX, T1_NS, TW_SOURCE_KERNEL);
     CLAIM(samples.stats.refused_stamps == 4);
     CLAIM(rows[0].t1 == tw_clock_ntp(T1_NS) && rows[0].t1_source == TW_SOURCE_USER);
     CLAIM(rows[1].t1_source == TW_SOURCE_USER);
-    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE);
-    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 9); /* the first one counts */
+    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE, TW_SOURCE_KERNEL);
+    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 9,
+                         TW_SOURCE_KERNEL); /* the first one counts */
     CLAIM(left_at(3, T1_NS + 3 * SPACE));
     CLAIM(samples.stats.refused_stamps == 5);
     CLAIM(samples.departures.awaited == 0);
@@ -89,8 +92,9 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     CLAIM(samples.departures.doubtful_from == 2);
     CLAIM(samples.departures.doubtful_since_ns == T1_NS + 2 * SPACE);
     CLAIM(samples.departures.awaited == 4);
-    tw_samples_departure(&samples, 1, T1_NS + SPACE);
-    tw_samples_departure(&samples, 3, T1_NS + 4 * SPACE); /* of packet 3 or 4: nobody knows */
+    tw_samples_departure(&samples, 1, T1_NS + SPACE, TW_SOURCE_KERNEL);
+    tw_samples_departure(&samples, 3, T1_NS + 4 * SPACE,
+                         TW_SOURCE_KERNEL); /* of packet 3 or 4: nobody knows */
     CLAIM(left_at(1, T1_NS + SPACE));
     CLAIM(rows[3].t1_source == TW_SOURCE_USER && rows[4].t1_source == TW_SOURCE_USER);
     CLAIM(rows[2].t1_source == TW_SOURCE_NONE);
@@ -101,7 +105,7 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     tw_samples_renumber(&samples);
     CLAIM(samples.departures.awaited == 0);
     attempt(&samples, 7, 0);
-    tw_samples_departure(&samples, 1, T1_NS + 6 * SPACE);
+    tw_samples_departure(&samples, 1, T1_NS + 6 * SPACE, TW_SOURCE_KERNEL);
     CLAIM(left_at(6, T1_NS + 6 * SPACE));
     CLAIM(rows[5].t1_source == TW_SOURCE_USER);
 }
@@ -136,7 +140,7 @@ static void duplicates_get_the_departure_that_comes_after_them(void)
     attempt(&samples, 2, 0);
     reply_to(&samples, 1);
     reply_to(&samples, 1);
-    tw_samples_departure(&samples, 1, T1_NS + SPACE + 3);
+    tw_samples_departure(&samples, 1, T1_NS + SPACE + 3, TW_SOURCE_KERNEL);
     tw_samples_finish(&samples);
     CLAIM(samples.stats.duplicates == 1 && duplicates[0].rank == 2);
     CLAIM(duplicates[0].t1 == tw_clock_ntp(T1_NS + SPACE + 3));
@@ -209,14 +213,15 @@ static void a_late_reply_is_dropped_and_written_nowhere(void)
     reply_to(&samples, 0);
     reply_to(&samples, 1);
     reply_to(&samples, 3);
-    tw_samples_departure(&samples, 0, T1_NS + 1);
-    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 1);
+    tw_samples_departure(&samples, 0, T1_NS + 1, TW_SOURCE_KERNEL);
+    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 1, TW_SOURCE_KERNEL);
     CLAIM(samples.stats.drops[TW_SENDER_DROP_LATE] == 3);
     CLAIM(samples.stats.refused_stamps == 3); /* reply 1 had no stamp either */
     CLAIM(!memcmp(newer, rows, sizeof newer));
     CLAIM(rows[3].rank == 0 && rows[3].t1_source == TW_SOURCE_USER);
     reply_to(&samples, PACKETS + 1);
-    tw_samples_departure(&samples, PACKETS + 1, T1_NS + (PACKETS + 1) * SPACE + 2);
+    tw_samples_departure(&samples, PACKETS + 1, T1_NS + (PACKETS + 1) * SPACE + 2,
+                         TW_SOURCE_KERNEL);
     CLAIM(rows[1].rank == 2);
     CLAIM(left_at(1, T1_NS + (PACKETS + 1) * SPACE + 2));
 }
@@ -252,8 +257,69 @@ static void the_rank_of_no_reply_is_skipped(void)
     CLAIM(rows[0].rank == UINT32_MAX && rows[1].rank == 1);
 }
 
+#define AHEAD_NS (37 * (uint64_t)TW_NS_PER_S)
+
+/* The device's clock is ahead, by so much. */
+static void know_the_clock(struct tw_samples *samples)
+{
+    samples->models.each[0] = (struct tw_clock_model){
+        .device_ns = T1_NS + AHEAD_NS, .unix_ns = T1_NS, .error_ns = 500, .interface = 9};
+    samples->models.count = 1;
+}
+
+static void the_devices_departure_is_better_than_the_kernels(void)
+{
+    struct tw_samples samples = fresh();
+
+    attempt(&samples, 4, 0);
+    know_the_clock(&samples);
+    tw_samples_departure(&samples, 0, T1_NS + 900, TW_SOURCE_KERNEL);
+    tw_samples_departure(&samples, 0, T1_NS + 4000, TW_SOURCE_HARDWARE);
+    CLAIM(rows[0].t1 == tw_clock_ntp(T1_NS + 4000));
+    CLAIM(rows[0].t1_source == TW_SOURCE_HARDWARE);
+    CLAIM(samples.departures.awaited == 3);
+    /* The other way around, as a device that waits for nobody may have it. */
+    tw_samples_departure(&samples, 1, T1_NS + SPACE + 4000, TW_SOURCE_HARDWARE);
+    tw_samples_departure(&samples, 1, T1_NS + SPACE + 900, TW_SOURCE_KERNEL);
+    CLAIM(rows[1].t1 == tw_clock_ntp(T1_NS + SPACE + 4000));
+    CLAIM(samples.stats.refused_stamps == 1);
+    /* A little earlier than the kernel's may be, much earlier cannot. */
+    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 60000, TW_SOURCE_KERNEL);
+    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 40000, TW_SOURCE_HARDWARE);
+    CLAIM(rows[2].t1_source == TW_SOURCE_HARDWARE);
+    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE - 200000, TW_SOURCE_HARDWARE);
+    tw_samples_departure(&samples, 3, 0, TW_SOURCE_HARDWARE); /* of an unknown clock */
+    CLAIM(rows[3].t1_source == TW_SOURCE_USER);
+    CLAIM(samples.stats.refused_stamps == 3);
+}
+
+static void the_device_saw_a_reply_first(uint64_t hardware_ns, enum tw_source source,
+                                         uint64_t t4_ns, uint64_t refused)
+{
+    struct tw_samples samples = fresh();
+    const struct tw_reflector_packet packet = {.error_estimate = tw_put16(1)};
+    const struct tw_reply reply = {
+        .packet = (const uint8_t *)&packet,
+        .length = sizeof packet,
+        .now_ns = T1_NS + 90000,
+        .rx = {.kernel_ns = T1_NS + 80000, .hardware_ns = hardware_ns, .device = 9},
+    };
+
+    attempt(&samples, 1, 0);
+    know_the_clock(&samples);
+    tw_samples_arrival(&samples, &reply);
+    CLAIM(rows[0].rank == 1);
+    CLAIM(rows[0].t4 == tw_clock_ntp(t4_ns));
+    CLAIM(rows[0].t4_source == source);
+    CLAIM(samples.stats.refused_stamps == refused);
+}
+
 int main(void)
 {
+    the_devices_departure_is_better_than_the_kernels();
+    the_device_saw_a_reply_first(T1_NS + AHEAD_NS + 70000, TW_SOURCE_HARDWARE, T1_NS + 70000, 0);
+    the_device_saw_a_reply_first(T1_NS + 70000, TW_SOURCE_KERNEL, T1_NS + 80000, 1);
+    the_device_saw_a_reply_first(0, TW_SOURCE_KERNEL, T1_NS + 80000, 0);
     stamps_find_their_packets();
     stamps_that_cannot_be_are_refused();
     a_refused_send_puts_later_ids_in_doubt();
