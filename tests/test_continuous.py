@@ -14,9 +14,11 @@ from relay import DROP, Fate, Relay
 from twamp import run
 from twamp.config import PingConfig
 from twamp.continuous import MOST_ROWS, Backoff, Continuous, Interval, Opened, rows_for
+from twamp.control_client import Credentials
 from twamp.errors import ConfigError
 from twamp.session_sender import SenderConfig
 from twamp.target import Target
+from twamp.users import Users
 
 PATIENCE = 20.0  # seconds after which a test gives up; none waits as long when all is well
 
@@ -268,5 +270,26 @@ def test_opened_is_what_a_ping_opens() -> None:
                 assert isinstance(opened, Opened)
                 await responder.sessions_left(1)
             await responder.sessions_left(0)
+
+    asyncio.run(test())
+
+
+def test_a_secured_target_is_measured() -> None:
+    async def test() -> None:
+        users = Users({"alice": b"secret"})
+        credentials = Credentials("alice", b"secret")
+        async with Responder.listening(
+            users, listen_address=("127.0.0.1",), pbkdf2_count=1024
+        ) as responder:
+
+            def dial(config: PingConfig, target: Target) -> run.Ping:
+                return run.Ping(config, target, credentials)
+
+            one = Measuring(responder.port, dial, user="alice", auth_mode="E", most=400)
+            async with one.running():
+                await one.until(lambda _: one.continuous.connections >= 2)
+            tally = one.continuous.totals().tally
+            assert tally.received == tally.sent >= 400
+            assert not tally.drops
 
     asyncio.run(test())

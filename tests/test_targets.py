@@ -1,5 +1,6 @@
 """The file of targets: what goes before what, and where an error is."""
 
+import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
@@ -128,3 +129,17 @@ def test_a_module_that_would_probe_too_much_is_refused(
 
 def test_no_option_is_both_of_the_program_and_of_a_target() -> None:
     assert not OF_THE_PROGRAM & OF_A_TARGET
+
+
+def test_the_file_in_the_readme_is_right(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    [text] = [
+        block
+        for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+        if "[target." in block
+    ]
+    file = read(tmp_path, text)
+    [paris] = file.targets
+    assert (paris.config.test_dscp_value, paris.config.session_count) == (46, 2)
+    assert str(file.options.metrics_address) == "127.0.0.1:9862"
+    check_module("voice", file.modules["voice"])
