@@ -52,6 +52,33 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "target": ("errors", "readers"),
     "histogram": (),
     "tally": ("histogram", "metrics", "protocol."),
+    "continuous": (
+        *("config", "control_client", "errors", "protocol.", "remedies", "schedule"),
+        *("session_sender", "tally"),
+    ),
+    "interval_report": ("continuous", "histogram", "protocol.", "report", "tally"),
+    "output": (),
+    "remedies": (),
+    "progress": ("session_sender",),
+    "ping_exporter": ("histogram", "tally"),
+    "targets": ("config", "config_file", "errors", "options", "readers"),
+    "probe": (
+        *("config", "endpoint", "errors", "exporter", "metrics", "ping_exporter", "schedule"),
+        *("protocol.", "tally", "targets"),
+    ),
+    "monitor": (
+        *("config", "continuous", "exporter", "interval_report", "output", "ping_exporter"),
+        *("probe", "report", "tally", "version"),
+    ),
+    "run": (
+        *("config", "continuous", "control_client", "credentials", "endpoint", "errors"),
+        *("hardware", "metrics", "native", "progress", "protocol.", "remedies", "schedule"),
+        *("sender_ports", "session_sender", "target"),
+    ),
+    "endless": (
+        *("config", "continuous", "errors", "metrics", "monitor", "options", "output"),
+        *("probe", "target", "targets"),
+    ),
     "native": ("_native", "endpoint", "protocol."),
     "privileges": ("errors", "native"),
     "session_reflector": ("native", "endpoint", "protocol."),

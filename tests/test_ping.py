@@ -19,7 +19,7 @@ from by_hand import Responder
 
 from twamp.errors import ConfigError
 from twamp.metrics import measure
-from twamp.ping import Ping, main, read_command_line
+from twamp.ping import main, read_command_line
 from twamp.protocol.control_messages import (
     Accept,
     AcceptSession,
@@ -35,6 +35,7 @@ from twamp.protocol.control_messages import (
 from twamp.protocol.message import Message
 from twamp.protocol.timestamps import interval_from_ns
 from twamp.readers import MOST_PACKETS
+from twamp.run import Ping
 from twamp.target import Target, split_host
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,8 @@ The four roles of the RFC, each a class::
     ControlClient      asks a Server for test sessions                  (twamp.control_client)
     SessionSender      sends test packets and keeps what came, in C     (twamp.session_sender)
 
-``twamp.protocol`` is the protocol without I/O; ``measure`` turns samples into metrics; the programs are
+``twamp.protocol`` is the protocol without I/O; ``measure`` turns samples into metrics, and where they are too
+many to keep a ``SessionFold`` adds them to a ``Tally`` of ``Histogram``; the programs are
 ``twamp.reflector`` (``twampd``) and ``twamp.ping`` (``twping``).
 """
 
@@ -23,17 +24,20 @@ from twamp.errors import (
     RemoteProtocolError,
     TwampError,
 )
+from twamp.histogram import Histogram
 from twamp.metrics import Measurement, Metrics, Sample, measure
 from twamp.schedule import make_schedule, parse_intervals
 from twamp.server import Server
 from twamp.session_reflector import SessionConfig, SessionReflector
 from twamp.session_sender import SenderConfig, SessionSender
+from twamp.tally import SessionFold, Tally
 
 __all__ = [
     "AcceptedSession",
     "ConfigError",
     "ControlClient",
     "Endpoint",
+    "Histogram",
     "IntegrityError",
     "LocalProtocolError",
     "Measurement",
@@ -46,9 +50,11 @@ __all__ = [
     "SenderConfig",
     "Server",
     "SessionConfig",
+    "SessionFold",
     "SessionReflector",
     "SessionRequest",
     "SessionSender",
+    "Tally",
     "TwampError",
     "make_schedule",
     "measure",

@@ -387,7 +387,31 @@ class PingConfig(Config):
         read=percentile_list, flags=("-a",), metavar="LIST",
     )  # fmt: skip
 
+    continuous: bool = option(
+        False, help="measure until interrupted, and report interval by interval", read=flag
+    )
+    report_interval: Decimal = option(  # noqa: RUF009
+        60, Decimal("0.1"), 86400, "seconds of each report of --continuous", read=seconds
+    )
+    output: str | None = option(
+        None, help="file that the reports of --continuous are added to; without, standard output",
+        read=file_path, metavar="FILE",
+    )  # fmt: skip
+    rotate_size: int = option(
+        0, 0, 1 << 50, "octets that the output file may reach before it is rotated; 0: never"
+    )
+    rotate_count: int = option(5, 0, 1000, "rotated output files to keep")
+    metrics_address: HostPort | None = option(  # noqa: RUF009
+        None, help="address and port to serve Prometheus metrics of --continuous at",
+        read=metrics_endpoint,
+    )  # fmt: skip
+    progress: str = option(
+        "auto", help="how a long run is getting on, on stderr: auto (on a terminal), on, off",
+        read=one_of("auto", "on", "off"),
+    )  # fmt: skip
+
     def check_cross_rules(self) -> None:
+        self._check_continuous()
         if self.key_file is not None and self.user is None:
             raise ConfigError("key-file: whose passphrase? give --user too")
         if self.user is None and set(self.auth_mode or "O") != {"O"}:
@@ -415,3 +439,14 @@ class PingConfig(Config):
                 f"port-range: {low}-{high} has fewer ports than session-count, "
                 f"{self.session_count}; give as many, or --port-range 0 for any"
             )
+
+    def _check_continuous(self) -> None:
+        if self.continuous:
+            for key in ("raw", "machine", "verbose"):
+                if getattr(self, key):
+                    raise ConfigError(
+                        f"{key}: continuous keeps no single packets; leave one of the two out"
+                    )
+        elif self.output is not None or self.metrics_address is not None:
+            key = "metrics-address" if self.output is None else "output"
+            raise ConfigError(f"{key}: is for endless measurements; give --continuous too")

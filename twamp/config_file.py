@@ -43,7 +43,7 @@ def read_config_files(path: str) -> FromFiles:
 
 
 def _read(name: str) -> tuple[dict[str, Given], Users]:
-    text, table = _parse(name)
+    text, table = parse_toml(name)
     users = Users()
     if "user" in table:
         open_private(name)
@@ -58,7 +58,8 @@ def _read(name: str) -> tuple[dict[str, Given], Users]:
     return given, users
 
 
-def _parse(name: str) -> tuple[str, dict[str, Any]]:
+def parse_toml(name: str) -> tuple[str, dict[str, Any]]:
+    """A file's text, and what it says as TOML; ConfigError when it is none."""
     try:
         text = Path(name).read_text(encoding="utf-8")
         return text, tomllib.loads(text)

@@ -56,6 +56,14 @@ _MEANING = {
     Accept.SA_NOT_FOUND: "no such IKEv2 security association",
 }
 
+# A Server that has vanished is noticed in half a minute, though nothing is said while sessions run.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
+
 AnswerT = TypeVar("AnswerT", bound=Message)
 
 
@@ -323,6 +331,16 @@ class ControlClient:
         self._send(StopSessions(accept, number_of_sessions=len(self._conversation.accepted)))
         await self._writer.drain()
 
+    async def wait_for_the_end(self) -> None:
+        """While sessions run: returns never, but raises when the Server ends them or the connection.
+
+        A Server that has gone without a word is found out by TCP, within half a minute.
+        """
+        octets = await self._reader.read(READ_SIZE)
+        if not octets:
+            self._hang_up()
+        raise RemoteProtocolError(f"{self.remote} has ended the sessions")
+
     # ---- octets ------------------------------------------------------------------------------------
 
     def _send(self, message: Message) -> None:
@@ -428,6 +446,8 @@ def _reason(error: OSError, source_address: str | None) -> str:
 async def _prepare(
     sock: socket.socket, source_address: str | None, interface: str | None, dscp: int
 ) -> None:
+    for level, option, value in _KEEPALIVE:
+        sock.setsockopt(level, option, value)
     if interface is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
     if dscp:

@@ -340,8 +340,13 @@ def _families(state: State | None) -> Iterator["Metric"]:
 # ---- HTTP ----------------------------------------------------------------------------------------
 
 
-def _application(read_state: Callable[[], State]) -> "WSGIApplication":
-    """``/metrics`` as WSGI, over a registry of its own; raises ConfigError without prometheus-client."""
+def prometheus_application(
+    collect: Callable[[], Iterator["Metric"]], describe: Callable[[], Iterator["Metric"]]
+) -> "WSGIApplication":
+    """What ``collect`` yields as WSGI; raises ConfigError without prometheus-client.
+
+    ``describe`` yields the same families without samples.
+    """
     try:
         from prometheus_client import CollectorRegistry, make_wsgi_app
         from prometheus_client.registry import Collector
@@ -350,27 +355,28 @@ def _application(read_state: Callable[[], State]) -> "WSGIApplication":
             "metrics-address: needs prometheus-client; pip install 'twamp[metrics]'"
         ) from None
 
-    class StateCollector(Collector):
+    class GivenCollector(Collector):
         def collect(self) -> Iterator["Metric"]:
-            return _families(read_state())
+            return collect()
 
         def describe(self) -> Iterator["Metric"]:  # so that registering does not read the state
-            return _families(None)
+            return describe()
 
     registry = CollectorRegistry()
-    registry.register(StateCollector())
-    return _guarded(make_wsgi_app(registry))
+    registry.register(GivenCollector())
+    return make_wsgi_app(registry)
 
 
-def _guarded(metrics: "WSGIApplication") -> "WSGIApplication":
-    """``metrics`` at its one path; a state that cannot be read is status 500 and a line in the log."""
+def _guarded(applications: Mapping[str, "WSGIApplication"]) -> "WSGIApplication":
+    """Each application at its path; a state that cannot be read is status 500 and a line in the log."""
 
     def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/metrics":
+        chosen = applications.get(environ["PATH_INFO"])
+        if chosen is None:
             status, text = "404 Not Found", b"the metrics are at /metrics\n"
         else:
             try:
-                return metrics(environ, start_response)
+                return chosen(environ, start_response)
             except Exception as error:
                 # A caller's function may raise what it likes: the responder lives on.
                 logger.error("metrics cannot be read: %s: %s", type(error).__name__, error)
@@ -453,20 +459,19 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
         logger.debug("a scrape from %s failed", client_address[0], exc_info=True)
 
 
-class Exporter:
-    """Serves ``/metrics`` on ``host`` (an address of IPv4 or IPv6) and ``port`` (0 takes a free one).
+class WebServer:
+    """Serves applications, each at its path, on ``host`` (IPv4 or IPv6) and ``port`` (0: a free one).
 
-    ``read_state`` gives the parts ``status`` and ``counters``.  Threads of the exporter call it, more
-    than one at a time.  What it raises is status 500 to the client and a line in the log.
+    Threads call them, more than one at a time.  What they raise is status 500 to the client and a
+    line in the log.
 
-    Raises :class:`OSError` when it cannot bind, :class:`~twamp.errors.ConfigError` when
-    prometheus-client is not installed.  A client can connect from now on; :meth:`start` answers it.
+    Raises :class:`OSError` when it cannot bind.  A client can connect from now on; :meth:`start`
+    answers it.
     """
 
-    def __init__(self, host: str, port: int, read_state: Callable[[], State]) -> None:
-        application = _application(read_state)
+    def __init__(self, host: str, port: int, applications: Mapping[str, "WSGIApplication"]) -> None:
         self._server = _HttpServer(host, port)
-        self._server.set_app(application)
+        self._server.set_app(_guarded(applications))
         self._address = Endpoint.from_sockaddr(self._server.socket.getsockname())
         self._thread: threading.Thread | None = None
 
@@ -490,3 +495,14 @@ class Exporter:
             self._thread = None
         self._server.server_close()
         self._server.end_requests(float("inf"))
+
+
+class Exporter(WebServer):
+    """``/metrics`` of a responder.  ``read_state`` gives the parts ``status`` and ``counters``.
+
+    Raises :class:`~twamp.errors.ConfigError`, too, when prometheus-client is not installed.
+    """
+
+    def __init__(self, host: str, port: int, read_state: Callable[[], State]) -> None:
+        metrics = prometheus_application(lambda: _families(read_state()), lambda: _families(None))
+        super().__init__(host, port, {"/metrics": metrics})

@@ -18,7 +18,7 @@ from twamp.errors import TwampError
 from twamp.hardware import HardwareStamping
 from twamp.interface import Device, Stamping, described, stamping_devices
 from twamp.metrics import Metrics, measure
-from twamp.ping import Ping
+from twamp.run import Ping
 from twamp.snapshot import clock_row
 from twamp.state import Clock, Counters
 from twamp.target import Target, split_host

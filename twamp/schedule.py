@@ -7,7 +7,7 @@ be the slot fixed or exponential.  Randomness is an argument; times are integers
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import cycle, islice
 from random import Random
@@ -55,12 +55,18 @@ def _parse_interval(slot: str, text: str) -> Interval:
 def make_schedule(intervals: Sequence[Interval], count: int, random: Random) -> "array[int]":
     """``count`` send times, in nanoseconds after the start, ascending; the slots are cycled."""
     schedule = array("Q", bytes(8 * count))
+    for number, due_ns in enumerate(islice(send_times(intervals, random), count)):
+        schedule[number] = due_ns
+    return schedule
+
+
+def send_times(intervals: Sequence[Interval], random: Random) -> Iterator[int]:
+    """The same without an end."""
     due_ns = 0
-    for number, interval in enumerate(islice(cycle(intervals), count)):
+    for interval in cycle(intervals):
         if interval.exponential:
             waits = min(random.expovariate(1.0), LONGEST_DRAW_IN_MEANS)
             due_ns += round(interval.wait_ns * waits)
         else:
             due_ns += interval.wait_ns
-        schedule[number] = due_ns
-    return schedule
+        yield due_ns

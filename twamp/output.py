@@ -1,0 +1,81 @@
+"""Where the lines of an endless measurement go: a stream, or a file that is rotated.
+
+``results.jsonl`` becomes ``results.jsonl.1`` before it grows beyond its size, that ``….2``, and so on; the
+oldest goes.  A line is never split.  A file that somebody else has moved away is begun anew.
+"""
+
+import os
+from typing import IO, Protocol
+
+
+class Output(Protocol):
+    """Takes lines; OSError when they cannot be written."""
+
+    def write(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class StreamOutput:
+    """Writes to a stream that is somebody else's, at once."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """The stream stays open."""
+
+
+class RotatingFile:
+    """Appends to ``path``; ``size`` in octets, 0: never rotated; ``count`` old files are kept.
+
+    Raises OSError when it cannot be opened.
+    """
+
+    def __init__(self, path: str, size: int = 0, count: int = 5) -> None:
+        self._path = path
+        self._size = size
+        self._count = count
+        self._file = self._open()
+
+    def write(self, text: str) -> None:
+        octets = text.encode()
+        if self._was_moved():
+            self._file.close()
+            self._file = self._open()
+        length = self._file.tell()
+        if self._size and length and length + len(octets) > self._size:
+            self._rotate()
+        self._file.write(octets)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self) -> IO[bytes]:
+        # Unbuffered: what could not be written (a full disk) is not tried again with the next line.
+        return open(self._path, "ab", buffering=0)
+
+    def _was_moved(self) -> bool:
+        try:
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            return True
+        ours = os.fstat(self._file.fileno())
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+    def _rotate(self) -> None:
+        self._file.close()
+        try:
+            if self._count == 0:
+                os.unlink(self._path)
+            for number in reversed(range(self._count)):
+                older = f"{self._path}.{number}" if number else self._path
+                if os.path.exists(older):
+                    os.replace(older, f"{self._path}.{number + 1}")
+        finally:
+            self._file = self._open()
