@@ -164,7 +164,7 @@ struct tw_histogram {
     uint64_t counts[TW_HISTOGRAM_BUCKETS];
 };
 
-/* ---- reflector.c: the Session-Reflector ------------------------------------------------------ */
+/* ---- reflector.c, reflector_loop.c: the Session-Reflector ---- */
 
 struct tw_reflector;
 
