@@ -135,7 +135,22 @@ def test_readings_that_do_not_agree_are_never_believed() -> None:
         unix_ns = START + number * EVERY_NS
         wild = chance.choice([-1, 1]) * chance.randrange(NS, 1000 * NS)
         assert not model.update([CrossStamp(truth(unix_ns) + wild, unix_ns, 300)])
+        assert (model.line is None) == (number >= 12)
     assert model.steps == 0
+
+
+def test_a_clock_that_runs_absurdly_fast_is_not_believed_until_it_runs_right() -> None:
+    """As one of an emulator does: two and a half seconds a second."""
+    model = ClockModel()
+    for number in range(100):
+        unix_ns = START + number * EVERY_NS
+        model.update([CrossStamp(START + number * EVERY_NS * 5 // 2, unix_ns, 300)])
+    assert (model.line, model.outliers) == (None, 99)
+    after = [START + number * EVERY_NS for number in range(100, 104)]
+    accepted = [model.update([CrossStamp(4 * unix_ns, unix_ns, 300)]) for unix_ns in after[:1]]
+    accepted += [model.update([CrossStamp(5 * START + unix_ns, unix_ns, 300)]) for unix_ns in after]
+    assert accepted == [False, False, False, True, True]
+    assert model.steps == 1
 
 
 def test_a_reset_forgets() -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 KEPT = 16  # readings that the line is drawn through
 OUTLIERS = 3  # in a row, which agree: a clock was set
+HOPELESS = 12  # in a row, which do not: nothing is known any more
 LEAST_TOLERANCE_NS = 5_000
 LEAST_ERROR_NS = 50  # of a stamp by itself: the resolution of the device's clock
 DRIFT_CHANGE = (
@@ -64,7 +65,7 @@ class Line(NamedTuple):
 class ClockModel:
     """The line through the latest readings; :meth:`update` with each new one.
 
-    ``line`` is None before the first reading, and while readings disagree on where it is.
+    ``line`` is None before the first reading, and when many in a row fit neither it nor each other.
     """
 
     line: Line | None = None
@@ -72,7 +73,8 @@ class ClockModel:
     steps: int = 0  # times that a clock was set
     readings: int = 0
     _kept: deque[CrossStamp] = field(default_factory=lambda: deque(maxlen=KEPT))
-    _strange: list[CrossStamp] = field(default_factory=list)
+    _strange: deque[CrossStamp] = field(default_factory=lambda: deque(maxlen=OUTLIERS))
+    _strange_in_a_row: int = 0
 
     def update(self, burst: Iterable[CrossStamp]) -> bool:
         """Takes the tightest of readings made in a row; False when it was refused.
@@ -84,14 +86,18 @@ class ClockModel:
         if self._is_strange(reading):
             self.outliers += 1
             self._strange.append(reading)
-            if len(self._strange) < OUTLIERS or not _agree(self._strange[-OUTLIERS:]):
+            self._strange_in_a_row += 1
+            if len(self._strange) < OUTLIERS or not _agree(list(self._strange)):
+                if self._strange_in_a_row >= HOPELESS:
+                    self.line = None
                 return False
             self.steps += 1
             self._kept.clear()
-            self._kept.extend(self._strange[-OUTLIERS:])
+            self._kept.extend(self._strange)
         else:
             self._kept.append(reading)
         self._strange.clear()
+        self._strange_in_a_row = 0
         self.line = _fit(list(self._kept))
         return True
 
@@ -100,11 +106,12 @@ class ClockModel:
         self.steps += 1
         self._kept.clear()
         self._strange.clear()
+        self._strange_in_a_row = 0
         self.line = None
 
     def _is_strange(self, reading: CrossStamp) -> bool:
         if self.line is None:
-            return False
+            return self._strange_in_a_row > 0  # once bitten
         if reading.device_ns <= self._kept[-1].device_ns:
             return True  # it runs backwards
         wrong = abs(self.line.unix_at(reading.device_ns) - reading.unix_ns)
