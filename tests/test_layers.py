@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "output": (),
     "remedies": (),
     "progress": ("session_sender",),
-    "ping_exporter": ("histogram", "tally"),
+    "ping_exporter": ("histogram", "metrics", "tally"),
     "targets": ("config", "config_file", "errors", "options", "readers"),
     "probe": (
         *("config", "endpoint", "errors", "exporter", "metrics", "ping_exporter", "schedule"),

@@ -27,6 +27,8 @@ def a_tally() -> Tally:
         tally.send.delay.add(value)
     tally.send_hops.update({3: 10, 4: 80})
     tally.reflect_hops.update({0: 90})
+    tally.t1_sources.update({"kernel": 98, "hardware": 2})
+    tally.t4_sources.update({"kernel": 90})
     return tally
 
 
@@ -74,6 +76,11 @@ def test_counters_and_gauges_are_those_of_the_tally(text: str) -> None:
     lost = {"late": 1, "forward": 2, "reverse": 3, "unknown": 4}
     for direction, expected in lost.items():
         assert value(text, "twamp_packets_lost_total", **LABELS, direction=direction) == expected
+    for point, source, packets in (
+        ("T1", "kernel", 98), ("T1", "hardware", 2), ("T1", "user", 0), ("T4", "kernel", 90),
+    ):  # fmt: skip
+        stamps = {**LABELS, "point": point, "source": source}
+        assert value(text, "twamp_timestamp_packets_total", **stamps) == packets
     assert value(text, "twamp_hops", **LABELS, direction="forward") == 4
     assert value(text, "twamp_hops", **LABELS, direction="reverse") == 0
     assert value(text, "twamp_target_connected", target="paris") == 1

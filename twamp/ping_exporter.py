@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from twamp.histogram import Histogram
+from twamp.metrics import SOURCES
 from twamp.tally import Tally
 
 if TYPE_CHECKING:
@@ -123,7 +124,21 @@ def _counts(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
         stalls.add_sample(f"{stalls.name}_total", dict(labels), totals.stalls)
         for direction, count in totals.loss._asdict().items():
             lost.add_sample(f"{lost.name}_total", {**labels, "direction": direction}, count)
-    yield from (duplicate, lost, stalls)
+    yield from (duplicate, lost, stalls, _stamps(sessions))
+
+
+def _stamps(sessions: Sequence[Snapshot]) -> "Metric":
+    from prometheus_client import Metric
+
+    help = "Test packets by the point of a timestamp and by what took it."
+    stamps = Metric("twamp_timestamp_packets", help, "counter")
+    for session in sessions:
+        totals = session.totals
+        for point, sources in (("T1", totals.t1_sources), ("T4", totals.t4_sources)):
+            for source in SOURCES[1:]:
+                labels = {**session.labels, "point": point, "source": source}
+                stamps.add_sample(f"{stamps.name}_total", labels, sources[source])
+    return stamps
 
 
 def _gauges(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
