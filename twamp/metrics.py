@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
+from math import isqrt
+from operator import attrgetter
 from typing import NamedTuple
 
 from twamp.endpoint import Endpoint
@@ -147,6 +149,15 @@ class Distribution:
         count = len(self.values)
         return (2 * sum(self.values) + count) // (2 * count) if count else None
 
+    @cached_property
+    def standard_deviation(self) -> int | None:
+        """Of these values, not of those that might have been (population); to the nanosecond."""
+        count = len(self.values)
+        if not count:
+            return None
+        spread = count * sum(value * value for value in self.values) - sum(self.values) ** 2
+        return (2 * isqrt(spread) + count) // (2 * count)
+
     def percentile(self, percent: int | Fraction) -> int | None:
         """Nearest rank: the smallest value that at least ``percent`` % do not exceed.
 
@@ -172,13 +183,15 @@ class Delay:
 
     ``pdv``: each delay less the session's least (RFC 5481 section 4.2).  ``ipdv``: each delay less
     that of the packet sent just before it; undefined, and so left out, where either is lost
-    (RFC 3393).  ``error_ns``: the greatest sum of the error estimates that a delay stands on, None
+    (RFC 3393).  ``jitter``: that of RTP, see :func:`interarrival_jitter`; the greatest of several sessions.
+    ``error_ns``: the greatest sum of the error estimates that a delay stands on, None
     without a delay.
     """
 
     delay: Distribution
     pdv: Distribution
     ipdv: Distribution
+    jitter: int | None
     error_ns: int | None
 
 
@@ -251,8 +264,13 @@ class Metrics:
     reflect_hops: Hops
     sender_synchronized: bool
     reflector_synchronized: bool
+    sender_error_ns: int | None  # the greatest Error Estimate of either end
+    reflector_error_ns: int | None
     t1_sources: Mapping[str, int]
     t4_sources: Mapping[str, int]
+    reflect_dscp: Mapping[int, int]  # replies by the DSCP with which they came
+    reflect_ecn: Mapping[int, int]  # and by ECN; of the way there nobody tells
+    lateness: Distribution  # of sending, after the schedule
     drops: Mapping[str, int]
     send_errors: int
 
@@ -321,6 +339,14 @@ class _Session:
             reverse=reordered(sample.reflector_sequence_number for sample in by_rank),
         )
 
+    def jitter(self, kind: str) -> int | None:
+        """Of packets as they came to the reflector, ``send``; else as they came back."""
+        arrival = attrgetter("reflector_sequence_number" if kind == "send" else "rank")
+        return interarrival_jitter(
+            getattr(self.delays[sample.sequence_number], kind)
+            for sample in sorted(self.received, key=arrival)
+        )
+
     def variation(self, kind: str) -> tuple[list[int], list[int], list[int]]:
         """Delays of one kind, their PDV and their IPDV."""
         values = {number: getattr(each, kind) for number, each in self.delays.items()}
@@ -331,6 +357,19 @@ class _Session:
             if earlier.sequence_number in values and later.sequence_number in values
         ]
         return [*values.values()], [value - least for value in values.values()], ipdv
+
+
+def interarrival_jitter(transits: Iterable[int]) -> int | None:
+    """RTP's (RFC 3550 section 6.4.1), of transit times in the order of arrival, by its appendix A.8.
+
+    Each difference between one and the next moves it by a sixteenth of what it differs, so it tells
+    of the last packets; None without a difference.
+    """
+    scaled = None
+    for before, after in pairwise(transits):
+        scaled = scaled or 0
+        scaled += abs(after - before) - ((scaled + 8) >> 4)
+    return None if scaled is None else scaled >> 4
 
 
 def reordered(numbers: Iterable[int]) -> int:
@@ -384,11 +423,16 @@ def measure(*measurements: Measurement) -> Metrics:
         processing=_delay(sessions, "processing", None).delay,
         send_hops=_hops(sample.sender_ttl for sample in received),
         reflect_hops=_hops(sample.ttl for sample in received),
+        sender_error_ns=max((estimate.error_ns for estimate in sender), default=None),
+        reflector_error_ns=max((estimate.error_ns for estimate in reflector), default=None),
         sender_synchronized=bool(received) and all(estimate.synchronized for estimate in sender),
         reflector_synchronized=bool(received)
         and all(estimate.synchronized for estimate in reflector),
         t1_sources=_sources(sample.t1_source for sample in sent),
         t4_sources=_sources(sample.t4_source for sample in received),
+        reflect_dscp=_by_value(sample.tos >> 2 for sample in received),
+        reflect_ecn=_by_value(sample.tos & 3 for sample in received),
+        lateness=Distribution.of(sample.lateness_ns for sample in sent),
         drops=dict(drops),
         send_errors=sum(measurement.send_errors for measurement in measurements),
     )
@@ -407,7 +451,10 @@ def _delay(sessions: Sequence[_Session], kind: str, error_ns: int | None) -> Del
         Distribution.of(value for column in columns for value in column[place])
         for place in range(3)
     )
-    return Delay(delay=delay, pdv=pdv, ipdv=ipdv, error_ns=error_ns)
+    jitters = [jitter for session in sessions if (jitter := session.jitter(kind)) is not None]
+    return Delay(
+        delay=delay, pdv=pdv, ipdv=ipdv, jitter=max(jitters, default=None), error_ns=error_ns
+    )
 
 
 def _hops(ttls: Iterable[int]) -> Hops:
@@ -418,6 +465,10 @@ def _hops(ttls: Iterable[int]) -> Hops:
         maximum=max(seen, default=None),
         counts=dict(seen),
     )
+
+
+def _by_value(values: Iterable[int]) -> dict[int, int]:
+    return dict(sorted(Counter(values).items()))
 
 
 def _sources(sources: Iterable[int]) -> dict[str, int]:

@@ -43,6 +43,9 @@ DEFINITIONS: Mapping[str, str] = {
     "pdv": "P95-P50",
     "pdv-rfc5481": "delay less the least delay of the session",
     "ipdv-rfc3393": "delay less that of the packet sent just before",
+    "jitter-rfc3550": "RFC 3550 section 6.4.1, in the order of arrival, after the last packet",
+    "stddev": "of the values measured (population)",
+    "sending-lateness": "T1 as read before the send, less the scheduled time",
     "reordered": "RFC 4737 Type-P-Reordered",
     "lost": "by direction as far as the reflector's numbers tell",
 }
@@ -145,15 +148,8 @@ def _reference_lines(metrics: Metrics, style: Style) -> Iterator[str]:
 
 def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
     """What the reference does not say: below its lines, so that nobody's pattern is disturbed."""
-    pdv, ipdv = metrics.round_trip.pdv, metrics.round_trip.ipdv
-    yield (
-        f"two-way delay variation P99/max = {unit.text(pdv.percentile(99))}/"
-        f"{unit.text(pdv.maximum)} {unit.name} (RFC 5481 PDV)"
-    )
-    yield (
-        f"two-way delay variation min/median/max = {unit.text(ipdv.minimum)}/"
-        f"{unit.text(ipdv.median)}/{unit.text(ipdv.maximum)} {unit.name} (RFC 3393 IPDV)"
-    )
+    if metrics.received:
+        yield from delay_table(metrics)
     if metrics.lost:
         loss = metrics.loss
         yield (
@@ -166,6 +162,13 @@ def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
         f"{order.reverse} on the way back)"
     )
     yield f"timestamps: T1 {_shares(metrics.t1_sources)}; T4 {_shares(metrics.t4_sources)}"
+    late = metrics.lateness
+    yield (
+        f"sent after the schedule: median/P99/max = {unit.text(late.median)}/"
+        f"{unit.text(late.percentile(99))}/{unit.text(late.maximum)} {unit.name}"
+    )
+    if set(metrics.reflect_dscp) - {0} or set(metrics.reflect_ecn) - {0}:
+        yield f"replies came with DSCP {_counts(metrics.reflect_dscp)}; ECN {_counts(metrics.reflect_ecn)}"
     if metrics.send_errors:
         yield f"not sent: {metrics.send_errors} (refused by the kernel)"
     drops = ", ".join(f"{count} {name}" for name, count in metrics.drops.items() if count)
@@ -173,6 +176,60 @@ def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
         yield f"dropped: {drops}"
     if metrics.received:
         yield from _clock_lines(metrics)
+
+
+def delay_table(metrics: Metrics) -> Iterator[str]:
+    """Delays and their variation, a row each, in a unit that fits the medians and holds the longest."""
+    kinds = [
+        ("round trip", metrics.round_trip),
+        ("forward", metrics.send),
+        ("reverse", metrics.reflect),
+    ]
+    rows = [
+        *((name, kind.delay, kind.jitter) for name, kind in kinds),
+        *((f"{name} PDV", kind.pdv, None) for name, kind in kinds),
+        *((f"{name} IPDV", kind.ipdv, None) for name, kind in kinds),
+        ("in the reflector", metrics.processing, None),
+    ]
+    longest = max(
+        abs(end or 0) for _, values, _ in rows for end in (values.minimum, values.maximum)
+    )
+    medians = (abs(kind.delay.median or 0) for _, kind in kinds)
+    unit = _fitting_unit(max(*medians, longest // LONGEST_CELL))
+    yield f"{f'delays in {unit.name}':<18}" + "".join(f"{head:>10}" for head in _TABLE_HEADS)
+    for name, values, jitter in rows:
+        cells = [
+            values.minimum,
+            values.mean,
+            values.median,
+            values.percentile(95),
+            values.percentile(99),
+            values.maximum,
+            values.standard_deviation,
+            jitter,
+        ]
+        yield (f"{name:<18}" + "".join(f"{_fixed(cell, unit):>10}" for cell in cells)).rstrip()
+
+
+LONGEST_CELL = 100_000  # of a unit
+
+_TABLE_HEADS = ("min", "mean", "median", "P95", "P99", "max", "stddev", "jitter")
+
+
+def _fitting_unit(value_ns: int) -> Unit:
+    """The largest in which it is 1 or more."""
+    return max(
+        (unit for unit in UNITS.values() if unit.ns <= max(value_ns, 1)), key=lambda unit: unit.ns
+    )
+
+
+def _fixed(value_ns: int | None, unit: Unit) -> str:
+    """Four digits, or all those before the point; nothing for what is not known."""
+    if value_ns is None:
+        return ""
+    value = value_ns / unit.ns
+    before = len(str(abs(int(value))))
+    return f"{value:.{0 if unit.ns == 1 else max(4 - before, 0)}f}"
 
 
 def _clock_lines(metrics: Metrics) -> Iterator[str]:
@@ -237,6 +294,12 @@ def _hops(way: str, hops: Hops) -> str:
     return (
         f"{way} hops takes {hops.distinct} values; "
         f"min hops = {hops.minimum}, max hops = {hops.maximum}"
+    )
+
+
+def _counts(values: Mapping[int, int]) -> str:
+    return ", ".join(
+        f"{value}" if len(values) == 1 else f"{value} ({count})" for value, count in values.items()
     )
 
 
@@ -400,6 +463,7 @@ def _json_metrics(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str,
         "send-time": _json_delay(metrics.send, percentiles),
         "reflect-time": _json_delay(metrics.reflect, percentiles),
         "reflector-processing-time": _json_values(metrics.processing, percentiles),
+        "sending-lateness": _json_values(metrics.lateness, percentiles),
         "send-hops": _json_hops(metrics.send_hops),
         "reflect-hops": _json_hops(metrics.reflect_hops),
         "synchronized": {
@@ -407,6 +471,12 @@ def _json_metrics(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str,
             "reflector": metrics.reflector_synchronized,
             "clocks-apart": metrics.clocks_apart,
         },
+        "error-estimates": {
+            "sender": metrics.sender_error_ns,
+            "reflector": metrics.reflector_error_ns,
+        },
+        "reflect-dscp": {str(value): count for value, count in metrics.reflect_dscp.items()},
+        "reflect-ecn": {str(value): count for value, count in metrics.reflect_ecn.items()},
         "timestamp-sources": {"t1": dict(metrics.t1_sources), "t4": dict(metrics.t4_sources)},
     }
 
@@ -432,6 +502,7 @@ def _json_delay(kind: Delay, percentiles: Sequence[Decimal]) -> dict[str, Any]:
         **_json_values(kind.delay, percentiles),
         "error": kind.error_ns,
         "pdv": kind.delay.p95_p50,
+        "jitter-rfc3550": kind.jitter,
         "pdv-rfc5481": _json_values(kind.pdv, percentiles),
         "ipdv-rfc3393": _json_values(kind.ipdv, percentiles),
     }
@@ -443,5 +514,6 @@ def _json_values(values: Distribution, percentiles: Sequence[Decimal]) -> dict[s
         "median": values.median,
         "max": values.maximum,
         "mean": values.mean,
+        "stddev": values.standard_deviation,
         "percentiles": {f"{each:f}": values.percentile(Fraction(each)) for each in percentiles},
     }
