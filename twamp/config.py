@@ -31,6 +31,7 @@ from twamp.readers import (
     one_of,
     packet_limit,
     percentile_list,
+    picture,
     port_range,
     power_of_two,
     prefix,
@@ -362,6 +363,14 @@ class PingConfig(Config):
         "seconds that a line of --csv or --influx covers; 0: the whole run",
         read=seconds,
     )
+    plot: str | None = option(
+        None, help="draw the run: in the terminal, or with =FILE to a .png or .svg file",
+        read=picture, bare="terminal", metavar="FILE",
+    )  # fmt: skip
+    samples: bool = option(
+        False, help="with --json: every packet, too, so that twping report can tell all again",
+        read=flag,
+    )  # fmt: skip
     fail: tuple[Threshold, ...] = option(
         (), help="exit with 3 when this is so, repeatable: loss>1%, rtt.p99>5ms, duplicates>0, …",
         read=parse_threshold, multiple=True, metavar="THRESHOLD",
@@ -425,6 +434,8 @@ class PingConfig(Config):
             raise ConfigError(f"{forms[0]}: not with {forms[1]}; give one form of report")
         if self.bin and not (self.csv or self.influx):
             raise ConfigError("bin: of what? give --csv or --influx, too")
+        if self.samples and not self.json:
+            raise ConfigError("samples: they go into the JSON; give --json, too")
         if self.packets_per_summary and self.json:
             raise ConfigError(
                 "packets-per-summary: --json has each session whole; -M and text have parts"

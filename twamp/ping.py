@@ -16,7 +16,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
@@ -35,8 +35,16 @@ from twamp.judgement import Threshold
 from twamp.machine import machine_summary
 from twamp.metrics import Measurement, measure
 from twamp.monitor import Measured, Outcome
-from twamp.options import add_arguments, from_arguments, key_of, rows, spelled_out
+from twamp.options import (
+    add_arguments,
+    from_arguments,
+    given_fields,
+    key_of,
+    rows,
+    spelled_out,
+)
 from twamp.parts import parts
+from twamp.plots import TERMINAL, draw, require_plot, terminal_text
 from twamp.remedies import explain
 from twamp.report import (
     UNITS,
@@ -50,6 +58,7 @@ from twamp.report import (
 )
 from twamp.run import Ping, ns_of
 from twamp.saved import require_directory, save
+from twamp.saved_run import read_saved_run
 from twamp.series import csv_lines, influx_lines
 from twamp.server import Server
 from twamp.session_reflector import SessionReflector
@@ -108,6 +117,8 @@ def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | No
     config = from_arguments(PingConfig, options)
     if config.save_summaries:
         require_directory(config.directory)
+    if config.plot is not None:
+        require_plot(config.plot)
     if config.loopback:
         if options.host is not None:
             raise ConfigError(
@@ -150,8 +161,15 @@ def _spell_out(argument: str) -> str:
 # ---- the report ----------------------------------------------------------------------------------
 
 
-def report(measurements: Sequence[Measurement], config: PingConfig) -> Iterator[str]:
-    """The report that the options ask for, piece by piece, each with its line ends."""
+def report(
+    measurements: Sequence[Measurement],
+    config: PingConfig,
+    saved: Mapping[str, Any] | None = None,
+) -> Iterator[str]:
+    """The report that the options ask for, piece by piece, each with its line ends.
+
+    ``saved`` is the configuration of a run that is not of these options.
+    """
     style = Style(
         unit=UNITS[config.units], percentiles=config.percentiles, unix_time=config.unix_time
     )
@@ -159,8 +177,9 @@ def report(measurements: Sequence[Measurement], config: PingConfig) -> Iterator[
         tree = json_tree(
             measurements,
             version=version(),
-            configuration=configuration(config),
+            configuration=configuration(config) if saved is None else saved,
             percentiles=config.percentiles,
+            with_samples=config.samples,
         ) | {"failed": [str(threshold) for threshold in crossed(measurements, config)]}
         yield json.dumps(tree, indent=2) + "\n"
     elif config.csv or config.influx:
@@ -172,6 +191,10 @@ def report(measurements: Sequence[Measurement], config: PingConfig) -> Iterator[
             yield from (row + "\n" for row in raw_rows(measurement))
     elif not config.quiet:
         yield from _summaries(measurements, config, style)
+    if config.plot == TERMINAL:
+        yield terminal_text(measurements, colour=has_colour())
+    elif config.plot is not None:
+        draw(measurements, config.plot)
 
 
 def _summaries(
@@ -204,6 +227,11 @@ def _summary(measurement: Measurement, config: PingConfig, style: Style) -> Iter
         for line in islice(packet_lines(measurement, style), config.verbose):
             yield line + "\n"
     yield text_summary(measurement, style)
+
+
+def has_colour() -> bool:
+    """Whether standard output is a terminal of somebody who has nothing against colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def crossed(measurements: Sequence[Measurement], config: PingConfig) -> list[Threshold]:
@@ -293,7 +321,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns its exit code."""
     # What the responder of --loopback has to say, we say.
     logging.getLogger("twamp").addHandler(logging.NullHandler())
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["report"]:
+        return report_saved(arguments[1:])
     try:
         options = _parse(arguments)
         if options.config_file is not None:
@@ -314,13 +344,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not measurements:
         _complain("interrupted before anything was measured")
         return INTERRUPTED
+    code = tell(measurements, config)
+    return INTERRUPTED if one.interrupted and code != NO_SET_UP else code
+
+
+def report_saved(arguments: Sequence[str]) -> int:
+    """``twping report FILE``: the reports of a run that was saved; returns the exit code."""
     try:
-        _print(report(measurements, config))
-    except ConfigError as error:  # a file that could not be written after all
-        _complain(str(error))
+        options = _parse(arguments)
+        given = given_fields(PingConfig, options)
+        alien = [key_of(name) for name in given if name not in OF_REPORTS]
+        if alien:
+            raise ConfigError(f"{alien[0]}: twping report measures nothing, so leave it out")
+        if options.host is None or options.server is not None:
+            raise ConfigError("twping report FILE takes one file, of -R or of --json --samples")
+        config = from_arguments(PingConfig, options)
+        if config.plot is not None:
+            require_plot(config.plot)
+        run = read_saved_run(options.host)
+    except (TwampError, OSError) as error:
+        _complain(explain(error))
         return NO_SET_UP
-    if one.interrupted:
-        return INTERRUPTED
+    if run.said_of_it:
+        _complain(run.said_of_it)
+    return tell(run.measurements, config, run.configuration)
+
+
+# What a report of a saved run may be told.
+OF_REPORTS = frozenset(
+    (
+        *(
+            "json",
+            "samples",
+            "csv",
+            "influx",
+            "bin",
+            "raw",
+            "machine",
+            "bucket_width",
+            "plot",
+            "fail",
+        ),
+        *("packets_per_summary", "save_summaries", "directory", "verbose", "unix_time", "units"),
+        *("quiet", "percentiles"),
+    )
+)
+
+
+def tell(
+    measurements: Sequence[Measurement],
+    config: PingConfig,
+    saved: Mapping[str, Any] | None = None,
+) -> int:
+    """Prints the report and judges it; returns the exit code."""
+    try:
+        _print(report(measurements, config, saved))
+    except (ConfigError, OSError) as error:  # a file that could not be written after all
+        _complain(explain(error))
+        return NO_SET_UP
     metrics = measure(*measurements)
     if not metrics.received:
         _complain(_silence(metrics.sent, measurements))

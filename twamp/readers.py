@@ -197,6 +197,14 @@ def file_path(value: object) -> str:
     raise ValueError("the name of a file")
 
 
+def picture(value: object) -> str:
+    """``terminal``, or the name of a PNG or SVG file."""
+    name = file_path(value)
+    if name == "terminal" or name.lower().endswith((".png", ".svg")):
+        return name
+    raise ValueError("the name of a .png or .svg file")
+
+
 def one_of(*words: str) -> Callable[[object], str]:
     """A reader of one of these words."""
 

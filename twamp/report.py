@@ -33,6 +33,7 @@ from twamp.protocol.timestamps import (
     difference_ns,
     unix_ns_from_ntp,
 )
+from twamp.saved_run import samples_tree
 
 JSON_PERCENTILES = (Decimal(50), Decimal(90), Decimal(95), Decimal(99), Decimal("99.9"))
 DEFINITIONS: Mapping[str, str] = {
@@ -418,6 +419,7 @@ def json_tree(
     version: str,
     configuration: Mapping[str, Any],
     percentiles: Sequence[Decimal] = (),
+    with_samples: bool = False,
 ) -> dict[str, Any]:
     """The report as a tree; ``json.dumps`` takes it.  Times are integer ns; unknown is null."""
     wanted = sorted({*JSON_PERCENTILES, *percentiles})
@@ -433,6 +435,7 @@ def json_tree(
                 "source": _json_end(measurement.source),
                 "destination": _json_end(measurement.destination),
                 **_json_metrics(measure(measurement), wanted),
+                **({"samples": samples_tree(measurement)} if with_samples else {}),
             }
             for measurement in measurements
         ],
