@@ -4,6 +4,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -274,7 +275,10 @@ def test_where_no_picture_can_be_nothing_is_measured(
 def test_a_package_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, twping: Run, where: str, module: str, extra: str
 ) -> None:
-    monkeypatch.setattr("twamp.plots.find_spec", lambda name: None)
+    def is_missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("twamp.plots.distribution", is_missing)
     code, _, err = twping(*MEASURE, f"--plot={where}")
     assert code == 1
     assert f"plot: {module} is not installed; pip install 'twamp[{extra}]'" in err

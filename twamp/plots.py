@@ -6,7 +6,7 @@ In the terminal by plotext (``pip install 'twamp[ui]'``), or to a PNG or SVG fil
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ class Series:
 
 def require_plot(where: str) -> None:
     """ConfigError, before anything is measured, where it could not be drawn."""
-    module, extra = ("plotext", "ui") if where == TERMINAL else ("matplotlib", "plot")
-    if find_spec(module) is None:
+    package, extra = ("plotext", "ui") if where == TERMINAL else ("matplotlib", "plot")
+    try:
+        distribution(package)
+    except PackageNotFoundError:
         raise ConfigError(
-            f"plot: {module} is not installed; pip install 'twamp[{extra}]'"
+            f"plot: {package} is not installed; pip install 'twamp[{extra}]'"
             + ("" if where != TERMINAL else ", or give a file, --plot=FILE.png")
-        )
+        ) from None
     directory = Path(where).resolve().parent
     if where != TERMINAL and not directory.is_dir():
         raise ConfigError(f"plot: there is no directory {directory}")
