@@ -101,3 +101,13 @@ def test_json_says_which(capsys: pytest.CaptureFixture[str]) -> None:
     tree = json.loads(capsys.readouterr().out)
     assert tree["failed"] == ["rtt.max > 1ns"]
     assert tree["configuration"]["fail"] == ["loss>1%", "rtt.max > 1ns"]
+
+
+@pytest.mark.parametrize(
+    "options", [("--csv",), ("--plot",), ("--fail", "loss>1%"), ("--json", "--samples"), ("-p",)]
+)
+def test_what_has_no_end_cannot_be_told_whole(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--loopback", "--continuous", *options]) == 1
+    assert "leave one of the two out" in capsys.readouterr().err.replace("\n", " ")

@@ -453,11 +453,20 @@ class PingConfig(Config):
 
     def _check_continuous(self) -> None:
         if self.continuous:
-            for key in ("raw", "machine", "verbose"):
+            for key in (
+                *("raw", "machine", "verbose", "csv", "influx", "samples", "plot"),
+                *("save_summaries", "packets_per_summary"),
+            ):
                 if getattr(self, key):
                     raise ConfigError(
-                        f"{key}: continuous keeps no single packets; leave one of the two out"
+                        f"{key.replace('_', '-')}: continuous keeps no single packets; leave one of "
+                        "the two out (--json has an object for each interval)"
                     )
+            if self.fail:
+                raise ConfigError(
+                    "fail: continuous has no end to judge at; alert on --metrics-address, or leave "
+                    "one of the two out"
+                )
         elif self.output is not None or self.metrics_address is not None:
             key = "metrics-address" if self.output is None else "output"
             raise ConfigError(f"{key}: is for endless measurements; give --continuous too")
