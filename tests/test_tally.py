@@ -43,12 +43,12 @@ def a_session(random: Random, count: int) -> Measurement:
             sequence_number=number,
             reflector_sequence_number=reflected,
             rank=rank,
-            lateness_ns=0,
+            lateness_ns=random.randint(0, 5000),
             sender_error_estimate=0x8107,
             reflector_error_estimate=estimate,
             sender_ttl=random.choice([254, 255]),
             ttl=253,
-            tos=0,
+            tos=random.choice([0, 46 << 2, 3]),
             t1_source=2,
             t4_source=random.choice([1, 2]),
         )
@@ -110,12 +110,17 @@ def test_a_tally_says_what_the_exact_metrics_say(seed: int) -> None:
     assert tally.synchronized == exact.synchronized
     assert tally.clocks_apart == exact.clocks_apart
     assert tally.error_ns == exact.send.error_ns
+    assert tally.sender_error_ns == exact.sender_error_ns
+    assert tally.reflector_error_ns == exact.reflector_error_ns
+    assert (tally.reflect_dscp, tally.reflect_ecn) == (exact.reflect_dscp, exact.reflect_ecn)
+    assert tally.lateness.mean == exact.lateness.mean
     assert (tally.t1_sources, tally.t4_sources) == (exact.t1_sources, exact.t4_sources)
     for name in ("round_trip", "send", "reflect"):
         mine, theirs = getattr(tally, name), getattr(exact, name)
         for histogram, distribution in ((mine.delay, theirs.delay), (mine.ipdv, theirs.ipdv)):
             assert histogram.count == len(distribution.values)
             assert histogram.mean == distribution.mean
+            assert histogram.standard_deviation == distribution.standard_deviation
             assert (histogram.minimum, histogram.maximum) == (
                 distribution.minimum,
                 distribution.maximum,
@@ -155,6 +160,8 @@ def test_parts_add_up_to_the_whole(seed: int) -> None:
     assert counts(whole) == counts(exact)
     assert whole.round_trip.ipdv.count == len(exact.round_trip.ipdv.values)
     assert whole.round_trip.delay.mean == exact.round_trip.delay.mean
+    assert whole.sender_error_ns == exact.sender_error_ns
+    assert whole.send.delay.standard_deviation == exact.send.delay.standard_deviation
     for part in (*parts, whole):
         assert sum(part.loss) == part.lost
         assert min(part.loss) >= 0

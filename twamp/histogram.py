@@ -2,11 +2,12 @@
 
 Values are signed integers in ns.  Up to 1023 each has a bucket of its own; above, each doubling is
 divided into 512 buckets of one width, and a bucket stands for its middle, which is at most 0.1 % off
-any value in it.  Count, sum, minimum and maximum are exact.
+any value in it.  Count, sum, sum of squares, minimum and maximum are exact.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from math import isqrt
 
 _BITS = 9  # log2 of the buckets of a doubling
 _EXACT = 2 << _BITS  # from here on a bucket holds more than one value
@@ -46,12 +47,13 @@ class Histogram:
     ±:data:`MOST` count in the outermost bucket.
     """
 
-    __slots__ = ("_counts", "count", "maximum", "minimum", "total")
+    __slots__ = ("_counts", "count", "maximum", "minimum", "squares", "total")
 
     def __init__(self, values: Iterable[int] = ()) -> None:
         self._counts: dict[int, int] = {}
         self.count = 0
         self.total = 0
+        self.squares = 0
         self.minimum: int | None = None
         self.maximum: int | None = None
         for value in values:
@@ -84,6 +86,7 @@ class Histogram:
         bucket = magnitude if value >= 0 else -magnitude
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self.total += value
+        self.squares += value * value
         self.count += 1
         if self.minimum is None or self.maximum is None:
             self.minimum = self.maximum = value
@@ -101,6 +104,7 @@ class Histogram:
             counts[bucket] = counts.get(bucket, 0) + count
         self.count += other.count
         self.total += other.total
+        self.squares += other.squares
         self.minimum = other.minimum if self.minimum is None else min(self.minimum, other.minimum)
         self.maximum = other.maximum if self.maximum is None else max(self.maximum, other.maximum)
 
@@ -114,6 +118,14 @@ class Histogram:
     def mean(self) -> int | None:
         """To the nearest nanosecond, halves upwards; exact."""
         return (2 * self.total + self.count) // (2 * self.count) if self.count else None
+
+    @property
+    def standard_deviation(self) -> int | None:
+        """Of these values (population), to the nearest nanosecond; exact."""
+        if not self.count:
+            return None
+        spread = self.count * self.squares - self.total * self.total
+        return (2 * isqrt(spread) + self.count) // (2 * self.count)
 
     def percentile(self, percent: int | Fraction) -> int | None:
         """Nearest rank: the bucket that holds the value of that rank; 0 gives the minimum."""

@@ -159,6 +159,7 @@ def tally_tree(tally: Tally, percentiles: Sequence[Decimal]) -> dict[str, Any]:
         "send-time": _json_delay(tally.send, tally.error_ns, 1, percentiles),
         "reflect-time": _json_delay(tally.reflect, tally.error_ns, 1, percentiles),
         "reflector-processing-time": _json_values(tally.processing, percentiles),
+        "sending-lateness": _json_values(tally.lateness, percentiles),
         "send-hops": _json_hops(tally.send_hops),
         "reflect-hops": _json_hops(tally.reflect_hops),
         "synchronized": {
@@ -166,6 +167,12 @@ def tally_tree(tally: Tally, percentiles: Sequence[Decimal]) -> dict[str, Any]:
             "reflector": tally.received > 0 and not tally.reflector_unsynchronized,
             "clocks-apart": tally.clocks_apart,
         },
+        "error-estimates": {
+            "sender": tally.sender_error_ns,
+            "reflector": tally.reflector_error_ns,
+        },
+        "reflect-dscp": _json_counts(tally.reflect_dscp),
+        "reflect-ecn": _json_counts(tally.reflect_ecn),
         "timestamp-sources": {"t1": dict(tally.t1_sources), "t4": dict(tally.t4_sources)},
     }
 
@@ -197,10 +204,15 @@ def _json_values(
         "median": shown(values.median),
         "max": shown(values.maximum),
         "mean": shown(values.mean),
+        "stddev": values.standard_deviation,
         "percentiles": {
             f"{each:f}": shown(values.percentile(Fraction(each))) for each in percentiles
         },
     }
+
+
+def _json_counts(counts: Counter[int]) -> dict[str, int]:
+    return {str(value): count for value, count in sorted(counts.items())}
 
 
 def _json_hops(hops: Counter[int]) -> dict[str, int | None]:

@@ -13,6 +13,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from twamp.histogram import Histogram
 from twamp.metrics import INITIAL_TTL, SOURCES, Loss, Reordering, Sample, delays, is_late
@@ -42,7 +43,7 @@ class Variation:
 class Tally:
     """Packets of one or more sessions, added up.  ``first`` and ``last``: T1 in Unix ns.
 
-    Memory: seven histograms and some forty numbers.
+    Memory: eight histograms and some forty numbers.
     """
 
     first: int | None = None
@@ -67,8 +68,13 @@ class Tally:
     send: Variation = field(default_factory=Variation)
     reflect: Variation = field(default_factory=Variation)
     processing: Histogram = field(default_factory=Histogram)
+    lateness: Histogram = field(default_factory=Histogram)  # of sending, after the schedule
+    sender_error_ns: int | None = None  # the greatest Error Estimate of either end
+    reflector_error_ns: int | None = None
     send_hops: Counter[int] = field(default_factory=Counter)
     reflect_hops: Counter[int] = field(default_factory=Counter)
+    reflect_dscp: Counter[int] = field(default_factory=Counter)  # of replies as they came
+    reflect_ecn: Counter[int] = field(default_factory=Counter)
     t1_sources: Counter[str] = field(default_factory=Counter)
     t4_sources: Counter[str] = field(default_factory=Counter)
     drops: Counter[str] = field(default_factory=Counter)
@@ -105,11 +111,11 @@ class Tally:
                 mine.merge(value)
             elif isinstance(value, Counter):
                 mine.update(value)
-            elif name not in ("first", "last", "error_ns"):
+            elif name in _GREATEST:
+                setattr(self, name, max(_known(mine, value), default=None))
+            elif name != "first":
                 setattr(self, name, mine + value)
         self.first = min(_known(self.first, other.first), default=None)
-        self.last = max(_known(self.last, other.last), default=None)
-        self.error_ns = max(_known(self.error_ns, other.error_ns), default=None)
 
     @classmethod
     def of(cls, parts: Iterable["Tally"]) -> "Tally":
@@ -126,8 +132,21 @@ class Tally:
         self.stalls += stalls
 
 
+_GREATEST = ("last", "error_ns", "sender_error_ns", "reflector_error_ns")
+
+
 def _known(*values: int | None) -> list[int]:
     return [value for value in values if value is not None]
+
+
+class _Estimate(NamedTuple):
+    synchronized: bool
+    error_ns: int
+
+    @classmethod
+    def of(cls, value: int) -> "_Estimate":
+        estimate = ErrorEstimate.from_int(value)
+        return cls(estimate.synchronized, estimate.error_ns)
 
 
 class _Order:
@@ -154,7 +173,7 @@ class SessionFold:
         self._loss_timeout_ns = loss_timeout_ns
         self._copies: dict[int, list[int]] = {}  # reflector numbers of duplicates, by packet
         self._previous: tuple[int, int, int] | None = None  # delays of the packet sent before
-        self._estimates: dict[tuple[int, int], tuple[bool, bool, int]] = {}
+        self._estimates: dict[tuple[int, int], tuple[_Estimate, _Estimate]] = {}
         # For loss by direction, within the tally that was used last:
         self._tally: Tally | None = None
         self._silent = 0  # unanswered since the last answer
@@ -205,6 +224,7 @@ class SessionFold:
         if tally.last is None or t1 > tally.last:
             tally.last = t1
         tally.t1_sources[SOURCES[sample.t1_source]] += 1
+        tally.lateness.add(sample.lateness_ns)
         if not sample.rank:
             self._silent += 1
             tally.unknown += 1
@@ -250,22 +270,25 @@ class SessionFold:
         tally.send_hops[INITIAL_TTL - sample.sender_ttl] += 1
         tally.reflect_hops[INITIAL_TTL - sample.ttl] += 1
         tally.t4_sources[SOURCES[sample.t4_source]] += 1
-        here, there, error_ns = self._estimate(sample)
-        tally.sender_unsynchronized += not here
-        tally.reflector_unsynchronized += not there
-        if tally.error_ns is None or error_ns > tally.error_ns:
-            tally.error_ns = error_ns
+        tally.reflect_dscp[sample.tos >> 2] += 1
+        tally.reflect_ecn[sample.tos & 3] += 1
+        here, there = self._estimates_of(sample)
+        tally.sender_unsynchronized += not here.synchronized
+        tally.reflector_unsynchronized += not there.synchronized
+        tally.error_ns = max(tally.error_ns or 0, here.error_ns + there.error_ns)
+        tally.sender_error_ns = max(tally.sender_error_ns or 0, here.error_ns)
+        tally.reflector_error_ns = max(tally.reflector_error_ns or 0, there.error_ns)
         number = sample.reflector_sequence_number
         heapq.heappush(self._by_rank, (sample.rank, sample.t4, sample.sequence_number, number))
         heapq.heappush(self._by_reflector, (number, sample.t4, sample.sequence_number))
 
-    def _estimate(self, sample: Sample) -> tuple[bool, bool, int]:
-        """Whether either clock is synchronised, and the sum of their errors; they seldom change."""
+    def _estimates_of(self, sample: Sample) -> "tuple[_Estimate, _Estimate]":
+        """Those of both ends; they seldom change."""
         key = (sample.sender_error_estimate, sample.reflector_error_estimate)
         found = self._estimates.get(key)
         if found is None:
-            here, there = map(ErrorEstimate.from_int, key)
-            found = here.synchronized, there.synchronized, here.error_ns + there.error_ns
+            here, there = map(_Estimate.of, key)
+            found = here, there
             if len(self._estimates) >= 64:
                 self._estimates.clear()
             self._estimates[key] = found
