@@ -4,6 +4,7 @@ No network card with a clock was there: this is the kernel's interface by its oc
 """
 
 import asyncio
+import errno
 import json
 import logging
 import socket
@@ -18,8 +19,10 @@ from reflector_bench import Bench, await_kernel_stamps, request
 
 from twamp.config import ReflectorConfig
 from twamp.errors import ConfigError
+from twamp.hardware import HardwareStamping
 from twamp.interface import RxFilter, Setting
 from twamp.native import ClockModel
+from twamp.phc import HardwareClock
 from twamp.ping import main
 from twamp.responder import Responder, Settings
 from twamp.session_reflector import SessionReflector
@@ -58,6 +61,15 @@ def test_what_begins_and_cannot_go_on_is_undone(machine: Machine) -> None:
     with pytest.raises(OSError, match="its clock /dev/ptp7 cannot be read: No such file"):
         machine.stamping()
     assert machine.nics["eth9"].sets == [ON, OFF]
+
+
+def test_a_clock_that_may_not_be_read_names_the_remedy(machine: Machine) -> None:
+    def refuse(path: str) -> HardwareClock:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    with pytest.raises(OSError, match="/dev/ptp0 cannot be read: Permission denied; start as root"):
+        HardwareStamping("any", machine.device, refuse, under=lambda name: ["eth9"])
+    assert machine.nics["eth9"].setting == OFF
 
 
 def test_devices_may_share_a_clock_or_have_their_own(machine: Machine) -> None:

@@ -90,9 +90,14 @@ class HardwareStamping:
             try:
                 self.clocks[capabilities.clock] = Watched(clock(path))
             except OSError as error:
+                remedy = (
+                    "; start as root with --user, or let a udev rule give it to this user's group"
+                    if error.errno == errno.EACCES
+                    else ""
+                )
                 raise OSError(
                     error.errno,
-                    f"{described(device)}: its clock {path} cannot be read: {error.strerror}",
+                    f"{described(device)}: its clock {path} cannot be read: {error.strerror}{remedy}",
                 ) from None
         self._clock_of[device.index()] = capabilities.clock
         self._transmits[device.index()] = capabilities.stamps_transmitted and bool(
