@@ -163,6 +163,7 @@ def test_percentiles_are_nearest_ranks_of_their_buckets() -> None:
     residuals = EngineHistogram(samples=4, most_ns=2**30 - 1, counts=counts)
     assert residuals.percentile_ns(0) == residuals.percentile_ns(50) == 5
     assert residuals.percentile_ns(75) == 65
+    assert residuals.doublings() == {31: 2, 127: 1, 2**30 - 1: 1}
     assert residuals.percentile_ns(100) == 2**30 - 1
     assert EngineHistogram().percentile_ns(99) == 0
 

@@ -148,7 +148,13 @@ STATE: State = {
             "p99_ns": 1490,
             "max_ns": 15000,
         },
-        "receive_lag": {"samples": 151, "p50_ns": 1520, "p99_ns": 1530, "max_ns": 15400},
+        "receive_lag": {
+            "samples": 151,
+            "p50_ns": 1520,
+            "p99_ns": 1530,
+            "max_ns": 15400,
+            "histogram": {"2047": 150, "16383": 1},
+        },
         "clocks": {
             "/dev/ptp0": {
                 "readable": 1,

@@ -26,6 +26,7 @@ from twamp.target import Target, split_host
 READ_EVERY = 0.1  # seconds
 PEER_PACKETS, PEER_INTERVAL = 200, "0.01f"
 YES, NO = 0, 1  # exit codes
+WIDEST_BAR = 50
 
 
 class DeviceRow(TypedDict):
@@ -239,6 +240,9 @@ def _responder_lines(responder: dict[str, Any]) -> Iterator[str]:
         yield f"  {point} from           {_shares(sources)}"
     yield f"  stamps refused    {responder['refused_stamps']}"
     yield f"  kernel's T2 later {_percentiles(lag)}"
+    for greatest, count in lag["histogram"].items():
+        share = count / lag["samples"]
+        yield f"    to {int(greatest):>11} ns {share:>8.2%} {'#' * round(share * WIDEST_BAR)}"
     yield f"  T3 error          {_percentiles(error)}, told by {error['source'] or 'nobody'}"
     yield f"  not told          {error['missed']} of {error['missed'] + error['samples']} transmit stamps"
 

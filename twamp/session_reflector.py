@@ -116,6 +116,15 @@ class EngineHistogram:
             ),
         )
 
+    def doublings(self) -> dict[int, int]:
+        """How many values there are up to 31 ns, and in each doubling above, by its greatest value."""
+        result: dict[int, int] = {}
+        for bucket, count in enumerate(self.counts):
+            if count:
+                greatest = (32 << bucket // 32) - 1
+                result[greatest] = result.get(greatest, 0) + count
+        return result
+
     def percentile_ns(self, percent: float) -> int:
         """The nearest rank, to the end of its bucket, 3 % more at most; 0 without samples."""
         wanted = math.ceil(self.samples * percent / 100)

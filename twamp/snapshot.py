@@ -183,6 +183,7 @@ def _lag(histogram: EngineHistogram) -> Lag:
         p50_ns=histogram.percentile_ns(50),
         p99_ns=histogram.percentile_ns(99),
         max_ns=histogram.most_ns,
+        histogram={str(ns): count for ns, count in histogram.doublings().items()},
     )
 
 

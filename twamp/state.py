@@ -143,6 +143,7 @@ class Lag(TypedDict):
     p50_ns: int
     p99_ns: int
     max_ns: int
+    histogram: dict[str, int]  # greatest ns of a doubling -> packets
 
 
 class Clock(TypedDict):
