@@ -93,6 +93,7 @@ static void order_by_peer(struct tw_outbox *outbox, int count)
         for (outbox->order[at++] = (uint8_t)i; next[i] != i; outbox->order[at++] = (uint8_t)i)
             i = next[i];
     }
+    outbox->as_built = groups == 1;
 }
 
 static void order_as_built(struct tw_outbox *outbox, int count)
@@ -101,6 +102,7 @@ static void order_as_built(struct tw_outbox *outbox, int count)
         outbox->order[i] = (uint8_t)i;
         outbox->replies[i].group = (uint8_t)i;
     }
+    outbox->as_built = 1;
 }
 
 /* How many from at on are of one peer, so that they may leave as segments; 0 = too few, or not so.
@@ -191,12 +193,9 @@ static void ask_for_stamp(const struct tw_outbox *outbox, struct msghdr *message
         control + message->msg_controllen, outbox->sampler.source == TW_SOURCE_HARDWARE);
 }
 
-/* A call of sendmmsg; how many replies are done with.  asking: the position of who asks for a
- * stamp. */
-static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int asking)
+/* Copies the headers into one array, in order, and lets the one ask that is to. */
+static struct mmsghdr *line_up(struct tw_outbox *outbox, int at, int count, int asking)
 {
-    int sent;
-
     for (int i = 0; i < count; i++) {
         outbox->chunk[i].msg_hdr = outbox->io.headers[outbox->order[at + i]].msg_hdr;
         if (at + i == asking) {
@@ -204,8 +203,20 @@ static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int
             ask_for_stamp(outbox, &outbox->chunk[i].msg_hdr);
         }
     }
+    return outbox->chunk;
+}
+
+/* A call of sendmmsg; how many replies are done with.  asking: the position of who asks for a
+ * stamp. */
+static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int asking)
+{
+    const int asks = asking >= at && asking < at + count;
+    struct mmsghdr *headers =
+        outbox->as_built && !asks ? &outbox->io.headers[at] : line_up(outbox, at, count, asking);
+    int sent;
+
     do
-        sent = tw_io_send(outbox->chunk, fd, count);
+        sent = tw_io_send(headers, fd, count);
     while (sent == -EINTR);
     if (sent > 0)
         return sent;
