@@ -20,7 +20,7 @@ import pytest
 from benchmarks import bare_control as bare
 from benchmarks.programs import cores, cpu_ns, pinned, program, responder
 from benchmarks.rounds import Side, interleave, publish
-from twamp.control_client import ControlClient, SessionRequest
+from twamp.control.client import ControlClient, SessionRequest
 
 SENDER_PORTS = itertools.cycle(range(1024, 65536))  # named in requests; nobody sends from them
 ROOM = ("--maximum-connections", "4", "--maximum-sessions-per-connection", "1024")

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.load import Flow, Load
 from benchmarks.programs import bound, cores, pinned, responder
 from benchmarks.rounds import Side, interleave, publish
-from twamp.control_client import AcceptedSession, ControlClient, Credentials, SessionRequest
+from twamp.control.client import AcceptedSession, ControlClient, Credentials, SessionRequest
 from twamp.protocol.control_messages import Modes
 from twamp.protocol.crypto import PacketCipher, Protection
 from twamp.protocol.packets import SecuredSenderPacket
@@ -74,7 +74,7 @@ def bench_security_modes(benchmark: Any, compiled: Callable[..., Path], tmp_path
     key_file.touch(0o600)
     key_file.write_text(f"{ALICE.user} {ALICE.passphrase.hex()}\n")
     load = Load(compiled("load"), LENGTH, 2_000 if benchmark.disabled else 150_000)
-    cost = compiled("cipher_cost", "crypto.c")
+    cost = compiled("cipher_cost", "packet/crypto.c")
     count = 1_000 if benchmark.disabled else 500_000
     with contextlib.ExitStack() as stack:
         sides = {

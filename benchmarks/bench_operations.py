@@ -25,7 +25,7 @@ import uvloop
 from benchmarks.load import Flow, Load, reflected
 from benchmarks.programs import Responder, cores, responder
 from benchmarks.rounds import Side, interleave, percentile, publish
-from twamp.control_client import ControlClient, SessionRequest
+from twamp.control.client import ControlClient, SessionRequest
 
 SESSIONS = 100
 LENGTH = 41

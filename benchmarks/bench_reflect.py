@@ -16,7 +16,7 @@ from benchmarks.rounds import Side, interleave, publish
 
 @pytest.mark.parametrize("length", [14, 41, 1400])
 def bench_reflect_in_c(benchmark: Any, compiled: Callable[..., Path], length: int) -> None:
-    program = compiled("reflect_cost", "reflect.c")
+    program = compiled("reflect_cost", "packet/reflect.c")
     count = 1_000 if benchmark.disabled else 5_000_000
 
     def side(what: str) -> Side:

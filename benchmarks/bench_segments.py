@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from netns.namespaces import ROOT, Lab, Namespace
 
 from benchmarks.programs import cores, cpu_ns
 from benchmarks.rounds import Side, interleave, publish
+from tests.netns.namespaces import ROOT, Lab, Namespace
 
 CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
 SIDES = {

@@ -23,9 +23,9 @@ import pytest
 
 from benchmarks.programs import bound, cores, pinned, responder
 from benchmarks.rounds import interleave, percentile, publish
-from twamp.control_client import ControlClient, SessionRequest
+from twamp.control.client import ControlClient, SessionRequest
 from twamp.endpoint import Endpoint
-from twamp.session_sender import SenderConfig, SessionSender
+from twamp.engine.session_sender import SenderConfig, SessionSender
 
 SECOND = 10**9
 GAP_NS = 20_000

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.load import Load, reflected
 from benchmarks.programs import Responder, cores, pinned, responder
 from benchmarks.rounds import Side, interleave, publish
-from twamp.control_client import ControlClient, SessionRequest
+from twamp.control.client import ControlClient, SessionRequest
 
 SESSIONS = 1000
 FOR_MEMORY = 4000

@@ -61,7 +61,7 @@ def compiler() -> str:
 
 def compile_steps(directory: Path) -> Path:
     program = directory / "steps"
-    engine = [path for path in (ROOT / "csrc").glob("*.c") if path.name != "_native.c"]
+    engine = (ROOT / "csrc").glob("*/*.c")
     sources = [ROOT / "benchmarks" / "native" / "steps.c", *sorted(engine)]
     command = [os.environ.get("CC", "cc"), *FLAGS, "-o", str(program), *map(str, sources)]
     subprocess.run([*command, "-lcrypto", "-lpthread"], check=True)

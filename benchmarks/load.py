@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from benchmarks.programs import Responder, bound, cores, cpu_ns, pinned, program, responder
 from benchmarks.rounds import Side
-from twamp.control_client import AcceptedSession, ControlClient, SessionRequest
+from twamp.control.client import AcceptedSession, ControlClient, SessionRequest
 
 LOOPBACK = "127.0.0.1"
 SHORTEST = 14  # octets of a test packet without padding

@@ -7,7 +7,7 @@ from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent
 ROOT = CSRC.parent
-SHARED_HEADERS = ("wire.h", "twamp.h")
+SHARED_HEADERS = ("packet/wire.h", "api/twamp.h")
 DROPPED_LINES = ("#include", "#pragma", "#if", "#endif")
 WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla"
 
@@ -22,7 +22,7 @@ def relative(paths: list[Path]) -> list[str]:
     return [os.path.relpath(path, ROOT) for path in sorted(paths)]
 
 
-sources = [path for path in CSRC.glob("*.c") if path.name != "_native.c"]
+sources = [path for path in CSRC.rglob("*.c") if path.name != "_native.c"]
 
 ffibuilder = FFI()
 for header in SHARED_HEADERS:
@@ -33,7 +33,7 @@ ffibuilder.set_source(
     sources=relative(sources),
     include_dirs=["csrc"],
     # An edited header rebuilds nothing unless it is named here.
-    depends=relative(list(CSRC.glob("*.h"))),
+    depends=relative(list(CSRC.rglob("*.h"))),
     extra_compile_args=[
         "-std=gnu11",
         "-O2",

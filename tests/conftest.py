@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from netns.fixtures import lab as lab
-from netns.fixtures import pair as pair
-from reflector_bench import Bench
+
+from tests.netns.fixtures import lab as lab
+from tests.netns.fixtures import pair as pair
+from tests.support.reflector_bench import Bench
 
 # How long an example takes says more about the machine than about us.
 settings.register_profile("twamp", deadline=None)

@@ -1,4 +1,4 @@
-"""The law of the layers: imports point down."""
+"""The law of the layers: packages import downwards, and C files include downwards."""
 
 import ast
 import re
@@ -10,128 +10,51 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Each module and what of the package it may import; a name ending in "." stands for all below it.
-PROGRAMS_MAY: tuple[str, ...] = ("",)
+# Each package, or module beside them, and which others it may import; itself it always may.
+FLOOR = ("endpoint", "errors")
+MEASURING = ("metrics", "protocol", *FLOOR)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
     "endpoint": (),
-    "protocol": (),
-    "protocol.message": ("errors",),
-    "protocol.timestamps": (),
-    "protocol.control_messages": ("errors", "protocol.message"),
-    "protocol.packets": ("errors", "protocol.message"),
-    "protocol.crypto": ("errors",),
-    "protocol.reflect": ("protocol.packets",),
-    "protocol.conversation": (
-        *("errors", "protocol.message", "protocol.control_messages", "protocol.crypto"),
-    ),
-    "schedule": ("errors",),
-    "users": ("errors",),
-    "state": (),
-    "readers": ("schedule",),
-    "options": ("errors", "readers"),
-    "config": ("errors", "judgement", "options", "readers"),
-    "config_file": ("config", "errors", "options", "users"),
-    "yang": ("state",),
-    "exporter": ("endpoint", "errors", "state"),
-    "systemd": (),
-    "logs": ("errors",),
-    "metrics": ("endpoint", "protocol."),
-    "report": ("endpoint", "metrics", "protocol.", "saved_run"),
-    "clock_model": (),
-    "interface": (),
-    "phc": ("clock_model",),
-    "hardware": ("clock_model", "errors", "interface", "native", "phc"),
-    "machine": ("endpoint", "metrics", "protocol.", "report"),
-    "parts": ("metrics", "protocol."),
-    "series": ("metrics", "parts"),
-    "judgement": ("metrics",),
-    "plots": ("errors", "metrics", "protocol."),
-    "saved_run": ("endpoint", "errors", "metrics", "protocol."),
-    "credentials": ("config", "control_client", "errors", "protocol.", "users"),
-    "sender_ports": ("endpoint",),
-    "saved": ("errors", "metrics"),
-    "target": ("errors", "readers"),
-    "histogram": (),
-    "tally": ("histogram", "metrics", "protocol."),
-    "continuous": (
-        *("config", "control_client", "errors", "protocol.", "remedies", "schedule"),
-        *("session_sender", "tally"),
-    ),
-    "interval_report": ("continuous", "histogram", "protocol.", "report", "tally"),
-    "output": (),
-    "remedies": (),
-    "progress": ("session_sender",),
-    "ping_exporter": ("histogram", "metrics", "tally"),
-    "targets": ("config", "config_file", "errors", "options", "readers"),
-    "probe": (
-        *("config", "endpoint", "errors", "exporter", "metrics", "ping_exporter", "schedule"),
-        *("protocol.", "tally", "targets"),
-    ),
-    "monitor": (
-        *("config", "continuous", "exporter", "interval_report", "output", "ping_exporter"),
-        *("probe", "report", "tally", "version"),
-    ),
-    "run": (
-        *("config", "continuous", "control_client", "credentials", "endpoint", "errors"),
-        *("hardware", "metrics", "native", "progress", "protocol.", "remedies", "schedule"),
-        *("sender_ports", "session_sender", "target"),
-    ),
-    "endless": (
-        *("config", "continuous", "errors", "metrics", "monitor", "options", "output"),
-        *("probe", "target", "targets"),
-    ),
-    "native": ("_native", "endpoint", "protocol."),
-    "privileges": ("errors", "native"),
-    "session_reflector": ("native", "endpoint", "protocol."),
-    "session_sender": ("native", "endpoint", "errors", "metrics", "protocol."),
-    "admission": ("config", "endpoint"),
-    "authenticator": ("protocol.", "users"),
-    "listeners": ("config",),
-    "workers": ("endpoint", "native", "session_reflector"),
-    "sessions": ("endpoint", "errors", "protocol.", "session_reflector", "workers"),
-    "connection": (
-        *("admission", "authenticator", "config", "endpoint", "errors", "protocol."),
-        "sessions",
-    ),
-    "server": (
-        *("admission", "authenticator", "config", "connection", "endpoint", "errors"),
-        *("listeners", "protocol.", "readers", "sessions", "users", "workers"),
-    ),
-    "watch": (),
     "version": (),
-    "snapshot": (
-        *("admission", "clock_model", "config", "connection", "endpoint", "hardware"),
-        *("options", "protocol.", "server", "session_reflector", "sessions", "state", "workers"),
+    "sockets": FLOOR,
+    "web": FLOOR,
+    "protocol": ("errors",),
+    "metrics": ("protocol", *FLOOR),
+    "config": MEASURING,
+    "engine": ("_native", *MEASURING),
+    "report": ("version", *MEASURING),
+    "control": ("config", "engine", "protocol", "sockets", *FLOOR),
+    "monitor": ("config", "control", "engine", "report", "sockets", "version", "web", *MEASURING),
+    "reflector": ("config", "control", "engine", "protocol", "version", "web", *FLOOR),
+    "ping": (
+        *("config", "control", "engine", "monitor", "report", "sockets", "version", *MEASURING),
     ),
-    "control_socket": ("readers", "snapshot"),
-    "responder": (
-        *("config", "control_socket", "endpoint", "errors", "exporter", "hardware"),
-        *("listeners", "logs"),
-        *("options", "privileges", "server", "session_reflector", "snapshot", "state", "systemd"),
-        *("users", "version", "watch", "workers"),
-    ),
-    "control_client": ("endpoint", "errors", "protocol."),
-    # The programs, and the package's public face, see everything.
-    "reflector": PROGRAMS_MAY,
-    "ping": PROGRAMS_MAY,
-    "show": PROGRAMS_MAY,
-    "hwtstamp": PROGRAMS_MAY,  # a command of twampctl
-    "": PROGRAMS_MAY,
+    "ctl": ("config", "engine", "ping", "reflector", "version", *MEASURING),
 }
-PROGRAMS = ("reflector", "ping", "show")
-NATIVE_USERS = ("native",)
+PUBLIC_FACE = ""  # twamp/__init__.py names what is public, from any package
 # What importlib has that imports nothing.
 PACKAGE_DATA = ("importlib.metadata", "importlib.resources")
-# The core has no sockets, clocks, randomness, event loop or C: this is all it needs of Python.
-PURE_PYTHON = {"collections", "dataclasses", "enum", "re", "struct", "types", "typing"}
-PURE_PYTHON |= {"cryptography", "hashlib", "hmac"}  # functions of their arguments alone
-# And so the C that reflects; the headers that it may include, too.
-PURE_C = ("layout.c", "reflect.c", "octets.h", "twamp.h", "wire.h")
-PURE_INCLUDES = {
-    *('"wire.h"', '"twamp.h"', '"octets.h"'),
-    *("<assert.h>", "<stddef.h>", "<stdint.h>", "<string.h>"),
+# What only a program's __main__ may use.
+OF_PROGRAMS = {"argparse", "signal", "uvloop"}
+# These packages have no sockets, clocks, randomness, event loop or C: this is all they need of Python.
+PURE = ("protocol", "metrics")
+PURE_PYTHON = {
+    *("bisect", "collections", "dataclasses", "decimal", "enum", "fractions", "functools", "heapq"),
+    *("itertools", "math", "operator", "re", "struct", "types", "typing", "array"),
+    *("cryptography", "hashlib", "hmac"),  # functions of their arguments alone
 }
+# C: the folders, and what each may include.
+MAY_INCLUDE: dict[str, tuple[str, ...]] = {
+    "api": ("packet/wire.h", "api/", "<stdint.h>", "<stddef.h>"),
+    "packet": (
+        *("api/", "packet/", "<string.h>", "<errno.h>", "<stddef.h>", "<stdint.h>", "<assert.h>"),
+    ),
+    "kernel": ("api/", "packet/octets.h", "kernel/", "<"),
+    "reflector": ("api/", "packet/", "kernel/", "reflector/", "<"),
+    "sender": ("api/", "packet/", "kernel/", "sender/", "<"),
+}
+ONLY_IN = {"<linux/": "kernel/", "<openssl/": "packet/crypto.c"}
 
 
 def imports(source: str) -> Iterator[str]:
@@ -147,35 +70,43 @@ def imports(source: str) -> Iterator[str]:
                 yield module
 
 
-def permits(entry: str, name: str) -> bool:
-    return name == entry or ((not entry or entry.endswith(".")) and name.startswith(entry))
-
-
 def violations(module: str, source: str) -> list[str]:
     """What in ``source`` breaks the law, were it the text of ``module``."""
-    allowed = MAY_IMPORT[module]
+    package, _, room = module.partition(".")
+    allowed = MAY_IMPORT.get(package, ())
     found = []
     for name in imports(source):
         top, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
         if not top:
             found.append(f"{module} imports {name}, relative to itself")
-        elif top == "importlib" and name not in PACKAGE_DATA and module not in PROGRAMS:
+        elif top == "importlib" and name not in PACKAGE_DATA and module != PUBLIC_FACE:
             found.append(f"{module} imports by a name that this test cannot read")
         elif top == "twamp":
-            if not any(permits(entry, rest) for entry in allowed):
+            if target != package and target not in allowed and module != PUBLIC_FACE:
                 found.append(f"{module or 'twamp'} imports {name}")
-            if rest == "_native" and module not in NATIVE_USERS:
-                found.append(f"{module} uses the engine past its two keepers")
-        elif module.startswith("protocol") and top not in PURE_PYTHON:
-            found.append(f"{module} imports {name}: the core has no I/O, clock or randomness")
-        elif top == "uvloop" and module not in PROGRAMS:
-            found.append(f"{module} imports uvloop, which only programs do")
+        elif package in PURE and top not in PURE_PYTHON:
+            found.append(f"{module} imports {name}: no I/O, clock or randomness here")
+        elif top in OF_PROGRAMS and room != "__main__":
+            found.append(f"{module} imports {name}, which only programs do")
     return found
 
 
-def foreign_includes(source: str) -> set[str]:
-    """What C text includes beyond what is pure."""
-    return set(re.findall(r"^\s*#\s*include\s*(\S+)", source, re.MULTILINE)) - PURE_INCLUDES
+def foreign_includes(path: str, source: str) -> set[str]:
+    """What the C file ``path`` (below csrc/) includes beyond what its folder may."""
+    found = set()
+    for bracket, name in re.findall(r'^\s*#\s*include\s*([<"])([^>"]+)', source, re.MULTILINE):
+        written = f"<{name}>" if bracket == "<" else name
+        homes = [home for begin, home in ONLY_IN.items() if written.startswith(begin)]
+        allowed = MAY_INCLUDE[path.partition("/")[0]]
+        if homes:
+            if not path.startswith(homes[0]):
+                found.add(written)
+        elif not any(
+            written == each or (each[-1] in "/<" and written.startswith(each)) for each in allowed
+        ):
+            found.add(written)
+    return found
 
 
 def module_name(path: Path) -> str:
@@ -184,11 +115,12 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in (ROOT / "twamp").rglob("*.py")}
+C_FILES = {str(path.relative_to(ROOT / "csrc")): path for path in (ROOT / "csrc").glob("*/*.[ch]")}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module: str) -> None:
-    assert module in MAY_IMPORT, f"say in MAY_IMPORT where {module} stands"
+    assert module == PUBLIC_FACE or module.partition(".")[0] in MAY_IMPORT
     assert violations(module, MODULES[module].read_text()) == []
 
 
@@ -201,6 +133,10 @@ def test_no_imports_go_round_in_a_circle() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
+def test_packages_import_in_one_direction() -> None:
+    TopologicalSorter(MAY_IMPORT).prepare()
+
+
 @pytest.mark.parametrize(
     ("module", "source"),
     [
@@ -208,30 +144,43 @@ def test_no_imports_go_round_in_a_circle() -> None:
         ("protocol.reflect", "from twamp._native import lib"),
         ("protocol.packets", "def parse():\n    from secrets import token_bytes"),
         ("protocol.message", "from . import conversation"),
-        ("protocol.conversation", "from twamp.server import Server"),
+        ("protocol.conversation", "from twamp.control.server import Server"),
         ("protocol.conversation", "if TYPE_CHECKING:\n    import asyncio"),
+        ("metrics.measure", "from random import Random"),
         ("errors", "from twamp.endpoint import Endpoint"),
-        ("server", "from twamp import reflector"),
-        ("server", "from twamp._native import lib"),
-        ("server", "import importlib"),
-        ("systemd", "from importlib import import_module"),
-        ("reflector", "from twamp import _native"),
-        ("session_sender", "import uvloop"),
+        ("control.server", "from twamp.reflector import logs"),
+        ("control.server", "from twamp import reflector"),
+        ("control.server", "from twamp._native import lib"),
+        ("control.server", "import importlib"),
+        ("reflector.responder", "from twamp.ping.run import Ping"),
+        ("ping.run", "from twamp.reflector import responder"),
+        ("reflector.systemd", "from importlib import import_module"),
+        ("reflector.__main__", "from twamp import _native"),
+        ("engine.session_sender", "import uvloop"),
+        ("ping.run", "import signal"),
     ],
 )
 def test_a_planted_violation_is_found(module: str, source: str) -> None:
     assert violations(module, source)
 
 
-@pytest.mark.parametrize("name", PURE_C)
-def test_pure_c_includes_nothing_that_could_do_io(name: str) -> None:
-    source = (ROOT / "csrc" / name).read_text()
-    assert "#include" in source
-    assert foreign_includes(source) == set()
+@pytest.mark.parametrize("path", C_FILES)
+def test_c_includes_point_down(path: str) -> None:
+    assert foreign_includes(path, C_FILES[path].read_text()) == set()
 
 
 @pytest.mark.parametrize(
-    "source", ["#include <time.h>", '  # include "engine.h"', "int x;\n#include<sys/socket.h>"]
+    ("path", "source"),
+    [
+        ("packet/reflect.c", "#include <time.h>"),
+        ("packet/reflect.c", '  # include "kernel/clock.h"'),
+        ("packet/reflect.c", "int x;\n#include<sys/socket.h>"),
+        ("packet/reflect.c", "#include <openssl/evp.h>"),
+        ("reflector/batch.c", "#include <linux/errqueue.h>"),
+        ("reflector/batch.c", '#include "sender/samples.h"'),
+        ("sender/sender.c", '#include "reflector/pool.h"'),
+        ("kernel/cmsg.c", '#include "packet/crypto.h"'),
+    ],
 )
-def test_a_planted_include_is_found(source: str) -> None:
-    assert foreign_includes(source)
+def test_a_planted_include_is_found(path: str, source: str) -> None:
+    assert foreign_includes(path, source)

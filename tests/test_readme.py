@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from twamp.config import PingConfig, ReflectorConfig
-from twamp.options import Config, default_text, key_of, rows
+from twamp.config.reflector import PingConfig, ReflectorConfig
+from twamp.config.row import Config, default_text, key_of, rows
 from twamp.protocol.conversation import TRANSITIONS, State, UnexpectedCommand
 
 README = Path(__file__).parent.parent / "README.md"

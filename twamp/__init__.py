@@ -2,19 +2,22 @@
 
 The four roles of the RFC, each a class::
 
-    Server             grants test sessions over TWAMP-Control          (twamp.server)
-    SessionReflector   answers their test packets, in C                 (twamp.session_reflector)
-    ControlClient      asks a Server for test sessions                  (twamp.control_client)
-    SessionSender      sends test packets and keeps what came, in C     (twamp.session_sender)
+    Server             grants test sessions over TWAMP-Control          (twamp.control.server)
+    SessionReflector   answers their test packets, in C                 (twamp.engine.session_reflector)
+    ControlClient      asks a Server for test sessions                  (twamp.control.client)
+    SessionSender      sends test packets and keeps what came, in C     (twamp.engine.session_sender)
 
 ``twamp.protocol`` is the protocol without I/O; ``measure`` turns samples into metrics, and where they are too
 many to keep a ``SessionFold`` adds them to a ``Tally`` of ``Histogram``; the programs are
 ``twamp.reflector`` (``twampd``) and ``twamp.ping`` (``twping``).
 """
 
-from twamp.config import ReflectorConfig
-from twamp.control_client import AcceptedSession, ControlClient, SessionRequest
+from twamp.config.reflector import ReflectorConfig
+from twamp.control.client import AcceptedSession, ControlClient, SessionRequest
+from twamp.control.server import Server
 from twamp.endpoint import Endpoint
+from twamp.engine.session_reflector import SessionConfig, SessionReflector
+from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.errors import (
     ConfigError,
     IntegrityError,
@@ -24,13 +27,10 @@ from twamp.errors import (
     RemoteProtocolError,
     TwampError,
 )
-from twamp.histogram import Histogram
-from twamp.metrics import Measurement, Metrics, Sample, measure
-from twamp.schedule import make_schedule, parse_intervals
-from twamp.server import Server
-from twamp.session_reflector import SessionConfig, SessionReflector
-from twamp.session_sender import SenderConfig, SessionSender
-from twamp.tally import SessionFold, Tally
+from twamp.metrics.histogram import Histogram
+from twamp.metrics.measure import Measurement, Metrics, Sample, measure
+from twamp.metrics.tally import SessionFold, Tally
+from twamp.protocol.schedule import make_schedule, parse_intervals
 
 __all__ = [
     "AcceptedSession",

@@ -1,6 +1,6 @@
 /* cipher_cost.c: CPU ns for what libcrypto has to do for one reflected packet, without sockets: the
  * request unsealed, the reply sealed.  Usage: cipher_cost MODE COUNT.  Prints ns per packet. */
-#include "crypto.h"
+#include "packet/crypto.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-"""Fuzzes the protocol core for a while: in tests/, ``python -m fuzz.run [seconds] [seed]``.
+"""Fuzzes the protocol core for a while: ``python -m tests.fuzz.run [seconds] [seed]``.
 
 A finding is written into the corpus, where the test suite replays it from then on; exit code 1.
 """
@@ -9,9 +9,9 @@ import time
 import traceback
 from random import Random, SystemRandom
 
-from fuzz import CORPUS, entries
-from fuzz.mutate import mutate
-from fuzz.targets import TARGETS
+from tests.fuzz import CORPUS, entries
+from tests.fuzz.mutate import mutate
+from tests.fuzz.targets import TARGETS
 from twamp.errors import RemoteProtocolError
 
 

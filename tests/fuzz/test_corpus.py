@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from fuzz import Entry, entries
-from fuzz.mutate import mutate
-from fuzz.targets import TARGETS, Target, message_target
+from tests.fuzz import Entry, entries
+from tests.fuzz.mutate import mutate
+from tests.fuzz.targets import TARGETS, Target, message_target
 from twamp.errors import RemoteProtocolError
 from twamp.protocol.control_messages import StopSessions
 

@@ -3,7 +3,7 @@
 A program: ``python -m tests.netns.capture INTERFACE udp|tcp``.  ``tos`` is IPv4's TOS or IPv6's Traffic Class,
 ``ttl`` TTL or Hop Limit, ``outgoing`` as the interface's host sees it; ``at_ns`` when the kernel saw the
 packet pass (Unix time), ``payload`` of UDP in hexadecimal.  What leaves as
-segments is one packet here, with all their payloads (tests/test_segments.py).
+segments is one packet here, with all their payloads (tests/engine/test_segments.py).
 """
 
 import json

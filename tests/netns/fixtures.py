@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from netns.namespaces import Lab
-from netns.programs import CLIENT, SERVER, Pair
+
+from tests.netns.namespaces import Lab
+from tests.netns.programs import CLIENT, SERVER, Pair
 
 
 @pytest.fixture

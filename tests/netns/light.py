@@ -13,8 +13,8 @@ import socket
 import sys
 
 from twamp.endpoint import Endpoint
+from twamp.engine.session_reflector import SessionReflector
 from twamp.protocol.packets import SenderPacket
-from twamp.session_reflector import SessionReflector
 
 PORT = 862
 QUIET = 1.0  # seconds after which nothing will come

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netns.namespaces import Namespace, Program
+from tests.netns.namespaces import Namespace, Program
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -32,7 +32,7 @@ def twampd(namespace: Namespace, *options: str) -> Program:
 def counters(namespace: Namespace) -> dict[str, Any]:
     """What twampctl says that the lab's twampd has counted."""
     socket = ("--socket", _control_socket(namespace))
-    shown = namespace.python("-m", "twamp.show", *socket, "counters", "--json")
+    shown = namespace.python("-m", "twamp.ctl", *socket, "counters", "--json")
     assert shown.returncode == 0, shown.stderr
     counted: dict[str, Any] = json.loads(shown.stdout)["counters"]
     return counted

@@ -7,9 +7,9 @@ import asyncio
 import json
 import signal
 
-from twamp.config import ReflectorConfig
-from twamp.server import Server
-from twamp.session_reflector import SessionReflector
+from twamp.config.reflector import ReflectorConfig
+from twamp.control.server import Server
+from twamp.engine.session_reflector import SessionReflector
 
 
 async def main() -> None:

@@ -9,7 +9,8 @@ whatever else the machine does.
 from typing import Any, NamedTuple
 
 import pytest
-from netns.programs import SERVER, Pair, capture, captured, twampd
+
+from tests.netns.programs import SERVER, Pair, capture, captured, twampd
 
 pytestmark = pytest.mark.root
 

@@ -6,8 +6,9 @@ from signal import SIGTERM
 from typing import Any
 
 import pytest
-from netns.namespaces import Lab, ip
-from netns.programs import (
+
+from tests.netns.namespaces import Lab, ip
+from tests.netns.programs import (
     CLIENT,
     COUNT,
     REFUSED,

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from netns.namespaces import Lab
+
+from tests.netns.namespaces import Lab
 
 pytestmark = pytest.mark.root
 

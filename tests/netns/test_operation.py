@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from netns.namespaces import Lab, Namespace
-from netns.programs import (
+
+from tests.netns.namespaces import Lab, Namespace
+from tests.netns.programs import (
     CLIENT,
     REFUSED,
     SERVER,
@@ -24,8 +25,7 @@ from netns.programs import (
     twampd,
     twping,
 )
-
-from twamp.privileges import CAPABILITIES
+from twamp.engine.privileges import CAPABILITIES
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -122,7 +122,7 @@ def give_addresses(pair: Pair) -> None:
 
 MEASURE_LONG = """
 import sys
-from twamp.ping import main
+from twamp.ping.__main__ import main
 print("begun")
 main(["-c", "1000", "-i", "0.1f", *sys.argv[1:]])
 """

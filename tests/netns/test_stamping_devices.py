@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from netns.namespaces import Lab
+
+from tests.netns.namespaces import Lab
 
 pytestmark = pytest.mark.root
 
@@ -15,7 +16,7 @@ def test_the_ports_of_a_bridge_are_asked_and_named(lab: Lab) -> None:
         lab.link((near, device, ()), (far, f"{device}-far", ()))
         near.ip("link", "set", device, "master", "br0")
     near.ip("link", "set", "br0", "up")
-    asked = near.python("-m", "twamp.show", "hwtstamp", "br0", "--seconds", "1", "--json")
+    asked = near.python("-m", "twamp.ctl", "hwtstamp", "br0", "--seconds", "1", "--json")
     assert (asked.returncode, asked.stderr) == (1, "")
     findings = json.loads(asked.stdout)
     assert [device["name"] for device in findings["devices"]] == ["eth-a", "eth-b"]

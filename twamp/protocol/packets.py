@@ -1,6 +1,6 @@
 """TWAMP-Test packets (RFC 4656 section 4.1.2, RFC 5357 section 4.2.1), in clear.
 
-Field for field the structs of ``csrc/wire.h``, under the same names.  ``error_estimate`` and
+Field for field the structs of ``csrc/packet/wire.h``, under the same names.  ``error_estimate`` and
 ``sender_error_estimate`` are the 16 bits of :class:`~twamp.protocol.timestamps.ErrorEstimate`.
 """
 

@@ -1,6 +1,6 @@
 """The reflection (RFC 5357 section 4.2): one packet in, one packet out.
 
-This is the text to read; ``csrc/reflect.c`` does the same, and a test holds the two together.
+This is the text to read; ``csrc/packet/reflect.c`` does the same, and a test holds the two together.
 """
 
 from enum import Enum

@@ -1,0 +1,367 @@
+/* batch.c: packets in, replies out (RFC 5357 section 4.2); every packet ends as reflected or as one
+ * named drop.  Nothing is allocated, and no lock is known here. */
+#include "reflector/batch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What T2 and T3 may be off by beside the clock: the kernel's stamps are right within microseconds,
+ * each reply of a chunk leaves about two later than the one before it, and a T2 that this program
+ * read waited for the loop to come by. */
+#define STAMP_ERROR_NS    5000u
+#define POSITION_ERROR_NS 2000u
+#define WAKE_UP_ERROR_NS  1000000u
+
+#define LEAST_SENDER_PORT 1024u /* below are those of services */
+
+#define DSCP_BITS      0xfcu   /* of the TOS octet; the others are ECN's */
+#define PTP_FORMAT_BIT 0x4000u /* Z, of the Error Estimate (RFC 8186 section 2.3) */
+
+int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *config)
+{
+    int result = tw_io_open(&batch->rx);
+
+    if (result == 0)
+        result = tw_outbox_open(&batch->outbox, config->tx_batch, config->t3_budget_ns,
+                                config->timestamp_format == TW_FORMAT_PTP);
+    batch->least_error_ns =
+        STAMP_ERROR_NS +
+        (config->tx_batch == 0 ? config->t3_budget_ns : POSITION_ERROR_NS * config->tx_batch);
+    batch->ptp = config->timestamp_format == TW_FORMAT_PTP;
+    batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
+    batch->outbox.sampler.correct = config->t3_correction;
+    batch->outbox.sampler.models = &batch->models;
+    batch->outbox.sampler.off = config->timestamp == TW_TIMESTAMP_USER;
+    batch->departures = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->departures);
+    if (batch->numberings == NULL || batch->departures == NULL)
+        return -ENOMEM;
+    return result;
+}
+
+void tw_batch_close(struct tw_batch *batch)
+{
+    free(batch->numberings);
+    free(batch->departures);
+    tw_outbox_close(&batch->outbox);
+    tw_io_close(&batch->rx);
+}
+
+static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
+{
+    const uint16_t format = batch->ptp ? PTP_FORMAT_BIT : 0;
+    const uint64_t kernel_ns =
+        batch->t3_error_ns != 0 ? STAMP_ERROR_NS + batch->t3_error_ns : batch->least_error_ns;
+
+    if (batch->estimated_ns != 0 && now_ns - batch->estimated_ns < TW_NS_PER_S)
+        return;
+    batch->estimated_ns = now_ns;
+    batch->error_estimates[TW_SOURCE_HARDWARE] =
+        tw_clock_error_estimate(kernel_ns + tw_clock_models_error_ns(&batch->models)) | format;
+    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(kernel_ns) | format;
+    batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS) | format;
+}
+
+static uint64_t wire_time(const struct tw_batch *batch, uint64_t unix_ns)
+{
+    return batch->ptp ? tw_clock_ptp(unix_ns) : tw_clock_ntp(unix_ns);
+}
+
+/* The device saw the packet before the kernel did, by its own clock. */
+static void date_by_device(struct tw_verdict *verdict, const struct tw_clock_models *models)
+{
+    const struct tw_rx *rx = &verdict->rx;
+    const uint64_t unix_ns =
+        tw_clock_of_device(models, rx->device, rx->hardware_ns, verdict->receive_ns);
+
+    if (unix_ns == 0) {
+        verdict->refused_stamp = 1;
+        return;
+    }
+    if (verdict->source == TW_SOURCE_KERNEL)
+        verdict->lag_ns = verdict->receive_ns - unix_ns + 1;
+    verdict->source = TW_SOURCE_HARDWARE;
+    verdict->receive_ns = unix_ns;
+}
+
+/* When each packet came and by which clock (T2). */
+static void date(struct tw_batch *batch)
+{
+    const uint64_t now_ns = tw_clock_unix_ns();
+
+    for (int i = 0; i < batch->count; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[i];
+        struct msghdr *message = &batch->rx.headers[i].msg_hdr;
+        int believed;
+
+        *verdict = (struct tw_verdict){.session = TW_POOL_NONE};
+        tw_socket_read_control(message, &verdict->rx);
+        believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
+        verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
+        verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
+        verdict->receive_ns = believed ? verdict->rx.kernel_ns : now_ns;
+        if (verdict->rx.hardware_ns != 0)
+            date_by_device(verdict, &batch->models);
+        if (message->msg_flags & MSG_TRUNC)
+            verdict->drop = TW_DROP_LONG;
+    }
+}
+
+int tw_batch_receive(struct tw_batch *batch, int fd)
+{
+    batch->count = tw_io_receive(&batch->rx, fd);
+    if (batch->count <= 0)
+        return batch->count;
+    date(batch);
+    batch->now_ns = tw_clock_monotonic_ns();
+    estimate_errors(batch, batch->now_ns);
+    return batch->count;
+}
+
+/* A forged request may name a reflector, or an echo service, as its sender: the two would never be
+ * silent again.  Such answer on well-known ports, or on the port that we do. */
+static int may_answer(const struct tw_endpoint *peer, uint16_t own_port)
+{
+    return peer->port < LEAST_SENDER_PORT || peer->port == own_port;
+}
+
+static uint8_t refusal(const struct tw_pool_session *session, struct tw_admission *admission,
+                       const struct tw_endpoint *peer, uint16_t own_port, uint64_t now_ns)
+{
+    if (session->light && !tw_clients_have(admission->light_clients, peer))
+        return TW_DROP_CLIENT_LIST;
+    if (session->light && may_answer(peer, own_port))
+        return TW_DROP_LOOP;
+    if (!session->started)
+        return TW_DROP_NOT_STARTED;
+    if (now_ns > session->deadline_ns)
+        return TW_DROP_STOPPED;
+    if (admission->interval_ns != 0 && !tw_admission_take(admission, peer, now_ns))
+        return TW_DROP_RATE_LIMIT;
+    return 0;
+}
+
+void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
+                     struct tw_admission *admission, uint32_t socket)
+{
+    const uint16_t own_port = pool->sockets[socket].key.port;
+
+    batch->socket = socket;
+    if (batch->departures[socket].generation != pool->sockets[socket].generation)
+        batch->departures[socket] =
+            (struct tw_departures){.generation = pool->sockets[socket].generation};
+    for (int i = 0; i < batch->count; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[i];
+        const struct tw_pool_session *session;
+        struct tw_endpoint peer;
+        uint8_t refused;
+
+        if (tw_socket_endpoint(&batch->rx.names[i], &peer) == 0)
+            verdict->session = tw_pool_find_session(pool, socket, &peer);
+        if (verdict->session == TW_POOL_NONE) {
+            verdict->drop = TW_DROP_NO_SESSION;
+            continue;
+        }
+        session = &pool->sessions[verdict->session];
+        verdict->generation = session->generation;
+        verdict->light = session->light;
+        verdict->tos = session->light ? verdict->rx.tos & DSCP_BITS : session->tos;
+        verdict->cipher = session->cipher;
+        refused = refusal(session, admission, &peer, own_port, batch->now_ns);
+        if (refused)
+            verdict->drop = refused;
+    }
+}
+
+static struct tw_numbering *numbering_of(struct tw_batch *batch, const struct tw_verdict *verdict)
+{
+    struct tw_numbering *numbering = &batch->numberings[verdict->session];
+
+    if (numbering->generation != verdict->generation)
+        *numbering = (struct tw_numbering){.generation = verdict->generation};
+    return numbering;
+}
+
+/* The reply to a packet of a secured session, sealed as far as it can be before T3 is known; its
+ * length, or -TW_DROP_.... */
+static int reflect_secured(struct tw_cipher *cipher, uint8_t *request, size_t length,
+                           const struct tw_arrival *arrival, uint8_t *reply)
+{
+    int result;
+
+    if (length < sizeof(struct tw_secured_sender_packet))
+        return -TW_DROP_SHORT;
+    if (!tw_cipher_unseal_request(cipher, request))
+        return -TW_DROP_HMAC;
+    result = tw_reflect_secured(request, length, arrival, reply);
+    /* Authenticated mode does not cover the timestamps: all cryptography before T3. */
+    if (result > 0 && tw_cipher_mode(cipher) == TW_MODE_AUTHENTICATED)
+        tw_cipher_seal_reply(cipher, reply);
+    return result;
+}
+
+/* Of a sender packet in clear: in every mode it stands first. */
+static uint32_t number_of(const uint8_t *request)
+{
+    be32 number;
+
+    memcpy(&number, request, sizeof number);
+    return tw_get32(number);
+}
+
+/* No state: the reply has the number of the request.  No amplifying: it is not longer. */
+static int reflect_light(const uint8_t *request, size_t length, struct tw_arrival arrival,
+                         uint8_t *reply)
+{
+    if (length < sizeof(struct tw_reflector_packet))
+        return -TW_DROP_SHORT;
+    arrival.sequence_number = number_of(request);
+    return tw_reflect(request, length, &arrival, reply);
+}
+
+/* The reply to packet i under that number; its length, or -TW_DROP_.... */
+static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *reply)
+{
+    const struct tw_verdict *verdict = &batch->verdicts[i];
+    const struct tw_arrival arrival = {
+        .receive_timestamp = wire_time(batch, verdict->receive_ns),
+        .sequence_number = number,
+        .error_estimate = batch->error_estimates[verdict->source],
+        .sender_ttl = verdict->rx.ttl,
+    };
+    uint8_t *request = batch->rx.vectors[i].iov_base;
+    const size_t length = batch->rx.headers[i].msg_len;
+
+    if (verdict->cipher != NULL)
+        return reflect_secured(verdict->cipher, request, length, &arrival, reply);
+    if (verdict->light)
+        return reflect_light(request, length, arrival, reply);
+    return tw_reflect(request, length, &arrival, reply);
+}
+
+static struct tw_reply reply_to(const struct tw_verdict *verdict,
+                                const struct tw_numbering *numbering)
+{
+    return (struct tw_reply){
+        .cipher = verdict->cipher,
+        .session = verdict->session,
+        .light = verdict->light,
+        .plain = numbering->plain,
+    };
+}
+
+/* Lays the replies into the outbox; how many. */
+static int build(struct tw_batch *batch)
+{
+    struct tw_io *rx = &batch->rx;
+    struct tw_io *tx = &batch->outbox.io;
+    int replies = 0;
+
+    for (int i = 0; i < batch->count; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[i];
+        struct tw_numbering *numbering;
+        int length;
+
+        if (verdict->drop)
+            continue;
+        numbering = numbering_of(batch, verdict);
+        length = reflect(batch, i, numbering->next, tx->vectors[replies].iov_base);
+        if (length < 0) {
+            verdict->drop = (uint8_t)-length;
+            continue;
+        }
+        verdict->sender_number = number_of(rx->vectors[i].iov_base);
+        verdict->number = verdict->light ? verdict->sender_number : numbering->next++;
+        tx->vectors[replies].iov_len = (size_t)length;
+        tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &verdict->rx);
+        batch->outbox.replies[replies] = reply_to(verdict, numbering);
+        batch->answered[replies++] = (uint8_t)i;
+    }
+    return replies;
+}
+
+void tw_batch_answer(struct tw_batch *batch, int fd)
+{
+    const int replies = build(batch);
+
+    if (replies > 0)
+        tw_outbox_send(&batch->outbox, fd, &batch->departures[batch->socket], replies);
+    for (int i = 0; i < replies; i++) {
+        struct tw_verdict *verdict = &batch->verdicts[batch->answered[i]];
+
+        verdict->drop = batch->outbox.replies[i].drop;
+        batch->numberings[verdict->session].plain = batch->outbox.replies[i].plain;
+    }
+}
+
+/* A good packet, whatever became of the reply. */
+static int is_good(const struct tw_verdict *verdict)
+{
+    return !verdict->drop || verdict->drop == TW_DROP_SEND_BUFFER ||
+           verdict->drop == TW_DROP_SEND_REFUSED;
+}
+
+static void count_in_session(struct tw_pool_session *session, const struct tw_verdict *verdict,
+                             uint64_t now_ns)
+{
+    if (!session->used || session->generation != verdict->generation)
+        return; /* removed meanwhile */
+    session->stats.received++;
+    if (verdict->drop) {
+        session->stats.dropped++;
+    } else {
+        session->stats.reflected++;
+        session->stats.last_sent_sequence = verdict->number;
+    }
+    if (!is_good(verdict))
+        return;
+    session->stats.last_packet_ns = now_ns;
+    session->stats.last_received_sequence = verdict->sender_number;
+    session->stats.last_source = verdict->source;
+}
+
+/* A packet carries the count since the socket's birth, as it was when the packet was queued. */
+static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
+                            struct tw_reflector_stats *stats)
+{
+    const int32_t more = (int32_t)(overflows - socket->overflows);
+
+    if (overflows == 0 || more <= 0)
+        return;
+    socket->overflows = overflows;
+    stats->overflows += (uint32_t)more;
+}
+
+void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket)
+{
+    tw_sampler_read(&batch->outbox.sampler, fd, &batch->departures[socket]);
+}
+
+/* All at once, so that the sums hold in every snapshot. */
+void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch_records *records)
+{
+    struct tw_reflector_stats *stats = &records->stats;
+
+    if (tw_sampler_post(&batch->outbox.sampler, &records->residuals))
+        batch->t3_error_ns = tw_histogram_percentile(&records->residuals.error, 99);
+    stats->segmented = batch->outbox.segmented;
+    stats->segments_refused = batch->outbox.segments_refused;
+    stats->t3_chunk = batch->outbox.single.eighths;
+    for (int i = 0; i < batch->count; i++) {
+        const struct tw_verdict *verdict = &batch->verdicts[i];
+
+        stats->received++;
+        if (verdict->drop)
+            stats->drops[verdict->drop]++;
+        else
+            stats->reflected++;
+        stats->receive_sources[verdict->source]++;
+        if (verdict->lag_ns != 0)
+            tw_histogram_add(&records->receive_lag, verdict->lag_ns - 1);
+        stats->refused_stamps += verdict->refused_stamp;
+        stats->truncated_control += verdict->rx.truncated;
+        count_overflows(&pool->sockets[batch->socket], verdict->rx.overflows, stats);
+        if (verdict->session != TW_POOL_NONE)
+            count_in_session(&pool->sessions[verdict->session], verdict, batch->now_ns);
+    }
+}

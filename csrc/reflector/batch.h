@@ -1,0 +1,68 @@
+/* batch.h: what becomes of the packets that one recvmmsg brought: receive, assign, answer, post.
+ * Assign and post touch what is shared, under the caller's lock; receive and answer do not. */
+#pragma once
+#include "kernel/mmsg.h" /* first: it asks for _GNU_SOURCE */
+#include "reflector/rate_limit.h"
+#include "reflector/outbox.h"
+#include "reflector/pool.h"
+
+/* The reflector's own Sequence Number of a session; of another generation it counts as 0. */
+struct tw_numbering {
+    uint32_t generation;
+    uint32_t next;
+    uint8_t plain; /* its replies cannot leave as segments */
+};
+
+/* What is known of one received packet, and what becomes of it. */
+struct tw_verdict {
+    uint64_t receive_ns; /* T2 */
+    uint64_t lag_ns;     /* of the kernel's stamp behind the device's, and 1; 0 = not both came */
+    struct tw_cipher
+        *cipher; /* of the session, if it is secured; lasts for this turn of the loop */
+    struct tw_rx rx;
+    uint32_t session; /* row; TW_POOL_NONE = of no session */
+    uint32_t generation;
+    uint32_t sender_number; /* of a good packet */
+    uint32_t number;        /* of its reply */
+    uint8_t drop;           /* enum tw_drop; 0 = reflected */
+    uint8_t source;
+    uint8_t refused_stamp;
+    uint8_t tos;   /* of the reply */
+    uint8_t light; /* of a light session */
+};
+
+/* What outlives a batch. */
+struct tw_batch_records {
+    struct tw_reflector_stats stats;
+    struct tw_residuals residuals;
+    struct tw_histogram receive_lag;
+};
+
+struct tw_batch {
+    struct tw_numbering *numberings;  /* by row of the session */
+    struct tw_departures *departures; /* by row of the socket */
+    struct tw_verdict verdicts[TW_BATCH];
+    uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
+    uint16_t error_estimates[TW_SOURCE_COUNT];
+    uint64_t estimated_ns;   /* when that was; CLOCK_MONOTONIC, 0 = never */
+    uint64_t least_error_ns; /* of kernel stamps, beside the clock's: what is expected of T3 */
+    uint64_t t3_error_ns;    /* what is measured of it; 0 = not yet */
+    uint64_t now_ns;         /* when the batch was received; CLOCK_MONOTONIC */
+    uint32_t socket;         /* row */
+    int count;
+    int ptp; /* T2 and T3 leave in that format */
+    struct tw_clock_models models;
+    struct tw_io rx;
+    struct tw_outbox outbox;
+};
+
+/* Whether it opens or not, it is to be closed. */
+int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *config);
+void tw_batch_close(struct tw_batch *batch);
+int tw_batch_receive(struct tw_batch *batch, int fd); /* how many packets, or -errno */
+void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
+                     struct tw_admission *admission, uint32_t socket);
+void tw_batch_answer(struct tw_batch *batch, int fd);
+void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch_records *records);
+/* What woke the loop, and was no packet, may be a stamp. */
+void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket);

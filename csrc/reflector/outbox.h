@@ -1,0 +1,51 @@
+/* outbox.h: how replies leave.  Those that were built go out in chunks, each under one T3, as large
+ * as the budget for its error allows; four or more for one peer leave as the segments of one send.
+ * One thread's, without a lock. */
+#pragma once
+#include "kernel/mmsg.h" /* first: it asks for _GNU_SOURCE */
+#include "packet/crypto.h"
+#include "reflector/t3_error.h"
+
+#define TW_RUN_MAX 16 /* segments of one send */
+
+/* What is known of a reply beside its octets, which are in io; the caller's to fill in. */
+struct tw_reply {
+    struct tw_cipher *cipher; /* that seals it; NULL = none */
+    uint32_t session;         /* row: replies of one session may leave together */
+    uint8_t light;            /* of any peer: then only those of one peer */
+    uint8_t plain;            /* never as a segment: the kernel has refused that for this session */
+    uint8_t sealed;           /* an earlier attempt has encrypted its T3 */
+    uint8_t drop;             /* result: enum tw_drop, 0 = sent */
+    uint8_t group;
+};
+
+/* As many at once as take the budget's time, learnt from how long sends take, in eighths. */
+struct tw_portion {
+    uint32_t eighths;
+    uint32_t least;
+    uint32_t most;
+};
+
+struct tw_outbox {
+    struct tw_io io;
+    struct tw_reply replies[TW_BATCH];
+    struct mmsghdr chunk[TW_BATCH]; /* of one call */
+    struct iovec segments[TW_RUN_MAX];
+    _Alignas(8) uint8_t control[TW_CONTROL_OCTETS]; /* of a run, or of who asks for a stamp */
+    uint8_t order[TW_BATCH];                        /* replies, those of a peer together */
+    uint8_t as_built;                               /* the order is that in which they stand */
+    struct tw_portion single;
+    struct tw_portion run;
+    struct tw_sampler sampler;
+    uint64_t budget_ns;        /* 0 = chunks of a fixed size, and no runs */
+    uint64_t segmented;        /* replies that left in runs */
+    uint32_t segments_refused; /* runs that the kernel did not take */
+    uint8_t ptp;               /* T3 in that format */
+};
+
+/* tx_batch replies a chunk, or with 0 as many as budget_ns allows.  Whether it opens or not, it is
+ * to be closed. */
+int tw_outbox_open(struct tw_outbox *outbox, uint32_t tx_batch, uint32_t budget_ns, int ptp);
+void tw_outbox_close(struct tw_outbox *outbox);
+/* Sends the first count replies; each gets its drop.  departures are those of the socket. */
+void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *departures, int count);

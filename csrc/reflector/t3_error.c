@@ -1,0 +1,263 @@
+/* residual.c: see residual.h. */
+#include "reflector/t3_error.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EVERY_NS       1000000u    /* a sample at most: two system calls more than without */
+#define PATIENCE_NS    1000000000u /* a stamp that has not come by then is missed */
+#define WINDOW         512u        /* samples */
+#define MARGIN         8u /* an eighth less than the least: it is not to be later than the truth */
+#define MOST_NS        ((1u << 30) - 1)
+#define MOST_STALE     8 /* stamps read in one go */
+#define TRIALS         128
+#define MOST_UNSTAMPED 5000
+#define MOST_ASKING_NS 2000 /* more is something else */
+#define ENOUGH         4    /* stamps missed in a row: the device gives none */
+
+/* ---- what T3 is corrected by */
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ns later than the clock that was read. */
+static void learn(struct tw_sampler *sampler, uint64_t ns)
+{
+    if (sampler->samples % WINDOW == 0) {
+        sampler->least_ns[1] = sampler->samples == 0 ? 0 : sampler->least_ns[0];
+        sampler->least_ns[0] = UINT64_MAX;
+    }
+    sampler->samples++;
+    sampler->least_ns[0] = smaller(sampler->least_ns[0], ns);
+    if (!sampler->correct)
+        return;
+    ns = smaller(sampler->least_ns[0], sampler->least_ns[1]); /* 0 until the first window is full */
+    sampler->correction_ns = (uint32_t)(smaller(ns, MOST_NS) - smaller(ns, MOST_NS) / MARGIN);
+}
+
+/* ---- samples */
+
+/* One that stamps what leaves, if its clock is known, knows best. */
+static uint32_t best_source(const struct tw_sampler *sampler)
+{
+    const struct tw_clock_models *models = sampler->models;
+
+    if (models != NULL && models->count == 1 && models->each[0].transmits && !sampler->deserted)
+        return TW_SOURCE_HARDWARE;
+    return TW_SOURCE_KERNEL;
+}
+
+static void miss(struct tw_sampler *sampler)
+{
+    sampler->waits_for = NULL;
+    sampler->missed++;
+    if (++sampler->missed_in_a_row >= ENOUGH && sampler->source == TW_SOURCE_HARDWARE)
+        sampler->deserted = 1;
+}
+
+int tw_sampler_choose(struct tw_sampler *sampler, int fd, struct tw_departures *departures,
+                      int count, uint64_t now_ns)
+{
+    if (sampler->off)
+        return -1;
+    if (sampler->due_ns > now_ns + PATIENCE_NS)
+        sampler->due_ns = now_ns; /* the clock has been set back */
+    if (now_ns < sampler->due_ns)
+        return -1;
+    if (sampler->waits_for != NULL) {
+        if (now_ns < sampler->due_ns + PATIENCE_NS)
+            return -1;
+        miss(sampler);
+    }
+    tw_sampler_read(sampler, fd, departures); /* none of those before is taken for the new one */
+    sampler->source = best_source(sampler);
+    sampler->random = sampler->random * 1664525u + 1013904223u;
+    return (int)((uint64_t)sampler->random * (unsigned)count >> 32);
+}
+
+void tw_sampler_sent(struct tw_sampler *sampler, int fd, struct tw_departures *departures,
+                     uint64_t clock_ns)
+{
+    sampler->due_ns = clock_ns + EVERY_NS;
+    sampler->clock_ns = clock_ns;
+    sampler->waits_for = departures;
+    sampler->waits_for_id = departures->next_id++;
+    tw_sampler_read(sampler, fd, departures);
+}
+
+/* Unix ns; 0 when the device's clock cannot be told. */
+static uint64_t time_of(const struct tw_sampler *sampler, const struct tw_departure *departure)
+{
+    if (sampler->source != TW_SOURCE_HARDWARE)
+        return departure->kernel_ns;
+    return tw_clock_of_device(sampler->models, 0, departure->hardware_ns, tw_clock_unix_ns());
+}
+
+/* A reply that did not ask would have left sooner. */
+static uint64_t without_asking(const struct tw_sampler *sampler, uint64_t ns)
+{
+    const uint64_t asking_ns = sampler->source == TW_SOURCE_KERNEL ? sampler->asking_ns : 0;
+
+    return ns > asking_ns ? ns - asking_ns : 0;
+}
+
+static void take(struct tw_sampler *sampler, struct tw_departures *departures,
+                 const struct tw_departure *departure)
+{
+    uint64_t unix_ns;
+
+    if (sampler->waits_for != departures ||
+        (departures->known && departure->id != sampler->waits_for_id))
+        return;
+    departures->known = 1;
+    departures->next_id = departure->id + 1;
+    unix_ns = time_of(sampler, departure);
+    if (unix_ns < sampler->clock_ns || unix_ns - sampler->clock_ns > MOST_NS) {
+        miss(sampler); /* the clock was set in between */
+        return;
+    }
+    sampler->waits_for = NULL;
+    sampler->missed_in_a_row = 0;
+    sampler->sample_ns = without_asking(sampler, unix_ns - sampler->clock_ns);
+    sampler->sampled = 1;
+}
+
+void tw_sampler_read(struct tw_sampler *sampler, int fd, struct tw_departures *departures)
+{
+    _Alignas(struct cmsghdr) uint8_t control[TW_CONTROL_OCTETS];
+
+    for (int i = 0; i < MOST_STALE; i++) {
+        struct msghdr message = {.msg_control = control, .msg_controllen = sizeof control};
+        struct tw_departure departure;
+
+        if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+            return;
+        if (tw_socket_read_departure(&message, &departure))
+            take(sampler, departures, &departure);
+    }
+}
+
+int tw_sampler_post(struct tw_sampler *sampler, struct tw_residuals *residuals)
+{
+    const uint64_t corrected = sampler->correction_ns;
+
+    residuals->missed += sampler->missed;
+    sampler->missed = 0;
+    if (!sampler->sampled)
+        return 0;
+    sampler->sampled = 0;
+    if (residuals->source != sampler->source) { /* what another one told is of another truth */
+        residuals->error = (struct tw_histogram){0};
+        residuals->early = 0;
+        residuals->source = sampler->source;
+    }
+    residuals->early += sampler->sample_ns < corrected;
+    tw_histogram_add(&residuals->error,
+                     sampler->sample_ns < corrected ? 0 : sampler->sample_ns - corrected);
+    learn(sampler, sampler->sample_ns);
+    residuals->correction_ns = sampler->correction_ns;
+    return residuals->error.samples % WINDOW == 0;
+}
+
+/* ---- what asking costs */
+
+struct trials {
+    uint64_t ns[TRIALS];
+    int count;
+};
+
+static int ascending(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a;
+    const uint64_t right = *(const uint64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+static uint64_t median(struct trials *trials)
+{
+    qsort(trials->ns, (size_t)trials->count, sizeof trials->ns[0], ascending);
+    return trials->ns[trials->count / 2];
+}
+
+static int open_to_itself(void)
+{
+    struct sockaddr_in self = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof self;
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&self, sizeof self) == 0 &&
+        getsockname(fd, (struct sockaddr *)&self, &length) == 0 &&
+        connect(fd, (struct sockaddr *)&self, sizeof self) == 0 && tw_socket_stamp_asked(fd) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* When the packet left, by the error queue if it asked, else when it came, which over loopback is
+ * the same; 0 = that is not said. */
+static uint64_t stamp_of(int fd, int asks)
+{
+    _Alignas(struct cmsghdr) uint8_t control[TW_CONTROL_OCTETS];
+    struct msghdr message = {.msg_control = control, .msg_controllen = sizeof control};
+    struct tw_departure departure = {0};
+    struct tw_rx rx = {0};
+
+    if (recvmsg(fd, &message, MSG_DONTWAIT) >= 0)
+        tw_socket_read_control(&message, &rx);
+    if (!asks)
+        return rx.kernel_ns;
+    message.msg_controllen = sizeof control;
+    if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0 ||
+        !tw_socket_read_departure(&message, &departure))
+        return 0;
+    return departure.kernel_ns;
+}
+
+static void try(int fd, int asks, struct trials *trials)
+{
+    _Alignas(struct cmsghdr) uint8_t control[TW_CONTROL_OCTETS];
+    struct msghdr message = {0};
+    uint64_t clock_ns;
+    uint64_t stamp_ns;
+
+    if (asks) {
+        message.msg_controllen = tw_socket_write_transmit_stamp(control, 0);
+        message.msg_control = control;
+    }
+    clock_ns = tw_clock_unix_ns();
+    if (sendmsg(fd, &message, MSG_DONTWAIT) < 0)
+        return;
+    stamp_ns = stamp_of(fd, asks);
+    if (stamp_ns >= clock_ns)
+        trials->ns[trials->count++] = stamp_ns - clock_ns;
+}
+
+void tw_sampler_measure_asking(struct tw_sampler *sampler)
+{
+    struct trials trials[2] = {{.count = 0}, {.count = 0}};
+    const int fd = open_to_itself();
+    uint64_t plain_ns;
+    uint64_t asking_ns;
+
+    if (fd < 0)
+        return;
+    for (int i = 0; i < MOST_UNSTAMPED && trials[0].count == 0; i++)
+        try(fd, 0, &trials[0]); /* the kernel stamps some milliseconds after it was asked to */
+    trials[0].count = 0;
+    for (int i = 0; i < TRIALS; i++) {
+        try(fd, 0, &trials[0]);
+        try(fd, 1, &trials[1]);
+    }
+    close(fd);
+    if (trials[0].count < TRIALS / 2 || trials[1].count < TRIALS / 2)
+        return;
+    plain_ns = median(&trials[0]);
+    asking_ns = median(&trials[1]);
+    if (asking_ns > plain_ns && asking_ns - plain_ns <= MOST_ASKING_NS)
+        sampler->asking_ns = asking_ns - plain_ns;
+}

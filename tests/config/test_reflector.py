@@ -1,0 +1,421 @@
+"""Options: each row reads every spelling of its values and refuses the rest by name."""
+
+import argparse
+import contextlib
+import dataclasses
+from decimal import Decimal
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twamp.config.readers import DSCP_NAMES, MOST_PACKETS, dscp, port_range, seconds
+from twamp.config.reflector import PingConfig, ReflectorConfig
+from twamp.config.row import Config, add_arguments, from_arguments, rows
+from twamp.errors import ConfigError
+
+
+def read(*arguments: str) -> ReflectorConfig:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ReflectorConfig)
+    return from_arguments(ReflectorConfig, parser.parse_args(arguments))
+
+
+def test_defaults_are_the_published_ones() -> None:
+    config = read()
+    assert config == ReflectorConfig()
+    assert dataclasses.asdict(config) == {
+        "listen_address": (),
+        "port": 862,
+        "iface": None,
+        "vrf": None,
+        "client_list": (),
+        "maximum_connections": 16,
+        "maximum_connections_per_client": 0,
+        "maximum_sessions_per_connection": 8,
+        "maximum_sessions": 4096,
+        "maximum_connection_duration": 0,
+        "handshake_timeout": 30,
+        "server_inactivity_timeout": 900,
+        "test_inactivity_timeout": 900,
+        "drain_timeout": 60,
+        "mode": (),
+        "key_file": None,
+        "pbkdf2_count": 32768,
+        "dscp_value": 0,
+        "test_ports": (18760, 19960),
+        "light": False,
+        "light_port": 862,
+        "timestamp": "auto",
+        "hwtstamp": "no",
+        "timestamp_format": "ntp",
+        "rate_limit": 0,
+        "t3_budget": 5,
+        "t3_correction": False,
+        "tx_batch": 0,
+        "workers": 1,
+        "cpu": (),
+        "realtime": 0,
+        "spin_us": 0,
+        "metrics_address": None,
+        "control_socket": "/run/twamp/reflector.sock",
+        "run_as_user": None,
+        "run_as_group": None,
+        "log_format": "auto",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--port", "8620"], "port", 8620),
+        (["--port", "0"], "port", 0),
+        (["--maximum-connections", "64"], "maximum_connections", 64),
+        (["--client-list", "192.0.2.77/24"], "client_list", (ip_network("192.0.2.0/24"),)),
+        (["--client-list", "2001:db8::1"], "client_list", (ip_network("2001:db8::1/128"),)),
+        (["--client-list", "::ffff:192.0.2.1"], "client_list", (ip_network("192.0.2.1/32"),)),
+        (["--vrf", "red"], "vrf", "red"),
+        (["--light"], "light", True),
+        (["--timestamp", "User"], "timestamp", "user"),
+        (["--timestamp-format", "ptp"], "timestamp_format", "ptp"),
+        (["--metrics-address", "127.0.0.1"], "metrics_address", ("127.0.0.1", 9861)),
+        (["--metrics-address", "[::1]:1234"], "metrics_address", ("::1", 1234)),
+        (["--user", "nobody"], "run_as_user", "nobody"),
+        (["--group", "nogroup"], "run_as_group", "nogroup"),
+        (["--test-ports", "20000-20001"], "test_ports", (20000, 20001)),
+        (["--test-ports", "862"], "test_ports", (862, 862)),
+        (["--iface", "eth0"], "iface", "eth0"),
+        (["--interface", "eth0"], "iface", "eth0"),
+        (["--dscp-value", "EF"], "dscp_value", 46),
+        (["--dscp-value", "af41"], "dscp_value", 34),
+        (["--dscp-value", "0x2e"], "dscp_value", 46),
+        (["--dscp-value", "46"], "dscp_value", 46),
+        (["--tx-batch", "64"], "tx_batch", 64),
+        (
+            ["--listen-address", "127.0.0.1", "--listen-address", "::1"],
+            "listen_address",
+            ("127.0.0.1", "::1"),
+        ),
+    ],
+)
+def test_command_line_gives_typed_values(arguments: list[str], field: str, value: Any) -> None:
+    config = read(*arguments)
+    assert getattr(config, field) == value
+    assert dataclasses.replace(config, **{field: getattr(ReflectorConfig(), field)}) == read()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", -1),
+        ("port", 65536),
+        ("port", "http"),
+        ("port", True),
+        ("port", 8.5),
+        ("maximum_connections", 0),
+        ("maximum_connections", 4097),
+        ("maximum_sessions_per_connection", 1025),
+        ("maximum_sessions", 65537),
+        ("server_inactivity_timeout", 0),
+        ("test_inactivity_timeout", 3601),
+        ("tx_batch", 65),
+        ("client_list", ("192.0.2.0/33",)),
+        ("client_list", ("everybody",)),
+        ("maximum_connections_per_client", -1),
+        ("handshake_timeout", 0),
+        ("timestamp", "hourglass"),
+        ("timestamp_format", 1),
+        ("rate_limit", -1),
+        ("metrics_address", "127.0.0.1:65536"),
+        ("metrics_address", "localhost:9861"),
+        ("run_as_user", "a b"),
+        ("control_socket", ""),
+        ("light", "yes"),
+        ("test_ports", "0-10"),
+        ("test_ports", "100-65536"),
+        ("test_ports", "200-100"),
+        ("test_ports", "a-b"),
+        ("test_ports", (1, 2, 3)),
+        ("dscp_value", 64),
+        ("dscp_value", "0x40"),
+        ("dscp_value", "AF44"),
+        ("listen_address", ("localhost",)),
+        ("listen_address", ("127.0.0.1", "256.0.0.1")),
+        ("iface", "a name that is too long"),
+        ("iface", "a/b"),
+        ("iface", ""),
+    ],
+)
+def test_bad_value_is_refused_with_key_value_and_remedy(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ReflectorConfig(**{field: value})
+    message = str(caught.value)
+    assert message.startswith(field.replace("_", "-") + ": ")
+    blamed = value[-1] if field in ("listen_address", "client_list") else value
+    assert repr(blamed) in message
+    assert len(message.splitlines()) == 1
+
+
+def test_message_names_range_and_example() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("--maximum-connections", "5000")
+    assert str(caught.value) == (
+        "maximum-connections: '5000' is out of range; it goes from 1 to 4096; "
+        "for example --maximum-connections 16"
+    )
+
+
+# What leaves each limit its whole range: the rules over several options are tried by themselves.
+ROOM: dict[str, Any] = {
+    "client_list": "192.0.2.0/24",
+    "maximum_connections": 1,
+    "maximum_sessions_per_connection": 1,
+    "maximum_sessions": 65536,
+}
+
+
+def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
+    checked = 0
+    for field, row in rows(ReflectorConfig):
+        if row.least is None or row.most is None:
+            continue
+        values: dict[str, Any] = dict(ROOM)
+        for good in (row.least, row.most):
+            values[field] = (good, good) if field == "test_ports" else good
+            ReflectorConfig(**values)
+        for bad in (row.least - 1, row.most + 1):
+            values[field] = (bad, bad) if field == "test_ports" else bad
+            with pytest.raises(ConfigError):
+                ReflectorConfig(**values)
+        checked += 1
+    assert checked == 21
+
+
+def test_each_row_has_help_and_an_option_of_its_name() -> None:
+    programs: list[type[Config]] = [ReflectorConfig, PingConfig]
+    for config_class in programs:
+        parser = argparse.ArgumentParser()
+        add_arguments(parser, config_class)
+        text = parser.format_help()
+        for field, row in rows(config_class):
+            assert f"--{field.replace('_', '-')}" in text
+            assert row.help
+        assert len(rows(config_class)) == len(dataclasses.fields(config_class))  # type: ignore[arg-type]
+
+
+def test_help_shows_default_and_range() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ReflectorConfig)
+    text = " ".join(parser.format_help().split())
+    assert "(default 18760-19960; 1-65535)" in text
+    assert "(default 900; 1-3600)" in text
+
+
+def test_dscp_names_are_the_registered_code_points() -> None:
+    # IANA's registry of DSCP values: class selectors, AF11..AF43, EF, VOICE-ADMIT, LE.
+    known = {"CS0": 0, "CS7": 56, "AF11": 10, "AF23": 22, "AF43": 38, "EF": 46, "VA": 44, "LE": 1}
+    assert known.items() <= DSCP_NAMES.items()
+    # and perfSONAR's further names of CS0
+    also = {"DF": 0, "DEFAULT": 0, "NONE": 0}
+    assert also.items() <= DSCP_NAMES.items()
+    assert len(DSCP_NAMES) == 8 + 12 + 4 + len(also)
+    assert all(dscp(name.lower()) == value for name, value in DSCP_NAMES.items())
+
+
+@given(st.integers(0, 63))
+def test_dscp_numbers_read_alike_in_every_notation(value: int) -> None:
+    assert dscp(value) == dscp(str(value)) == dscp(hex(value)) == value
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535))
+def test_port_range_reads_what_is_written(low: int, high: int) -> None:
+    assert port_range(f"{low}-{high}") == port_range([low, high]) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("0.1", "0.1"), (2, "2"), (0.1, "0.1"), ("1e-3", "0.001")]
+)
+def test_seconds_are_exact(value: object, number: str) -> None:
+    assert seconds(value) == Decimal(number)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "", "two", True, None, "1e400"])
+def test_seconds_refuses_what_is_no_time(value: object) -> None:
+    with pytest.raises(ValueError, match="number of seconds"):
+        seconds(value)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
+    for field, _ in rows(ReflectorConfig):
+        values: dict[str, Any] = {field: text}
+        with contextlib.suppress(ConfigError):
+            ReflectorConfig(**values)
+
+
+def test_connections_times_sessions_of_each_fit_the_maximum() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("--maximum-connections", "60", "--maximum-sessions-per-connection", "100")
+    assert str(caught.value) == (
+        "maximum-sessions: 4096 is less than maximum-connections, 60, times "
+        "maximum-sessions-per-connection, 100; give at least 6000 (it goes to 65536), "
+        "or lower one of these"
+    )
+    both: dict[str, Any] = {"maximum_connections": 60, "maximum_sessions_per_connection": 100}
+    assert ReflectorConfig(maximum_sessions=6000, **both).maximum_sessions == 6000
+    with pytest.raises(ConfigError, match="give at least 6000"):
+        ReflectorConfig(maximum_sessions=5999, **both)
+    with pytest.raises(ConfigError, match="there are 65536 at most"):
+        ReflectorConfig(
+            maximum_connections=4096,
+            client_list=(ip_network("::/0"),),
+            maximum_sessions_per_connection=1024,
+        )
+    # One factor is enough to mean the product; as long as both are the default they promise nothing.
+    with pytest.raises(ConfigError, match="give at least 16384"):
+        ReflectorConfig(maximum_sessions_per_connection=1024)
+    assert ReflectorConfig(maximum_sessions=1).maximum_sessions == 1
+
+
+def test_many_connections_need_to_know_the_clients() -> None:
+    assert ReflectorConfig(maximum_connections=64)
+    with pytest.raises(ConfigError) as caught:
+        ReflectorConfig(maximum_connections=65)
+    assert str(caught.value) == (
+        "maximum-connections: 65 is more than 64, which needs to know the clients; "
+        "give a client-list, or --mode no-unauthenticated"
+    )
+    knowing_ones: list[dict[str, Any]] = [
+        {"client_list": "192.0.2.0/24"},
+        {"mode": "no-unauthenticated"},
+        {"mode": ("encrypted", "mixed")},
+    ]
+    for knowing in knowing_ones:
+        assert ReflectorConfig(maximum_connections=65, **knowing)
+    ignorant_ones: list[dict[str, Any]] = [
+        {"mode": "no-mixed"},
+        {"mode": ("encrypted", "unauthenticated")},
+    ]
+    for ignorant in ignorant_ones:
+        with pytest.raises(ConfigError, match="needs to know the clients"):
+            ReflectorConfig(maximum_connections=65, **ignorant)
+
+
+def test_config_without_rows_checks_nothing() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Nothing(Config):
+        plain: int = 5
+
+    assert rows(Nothing) == []
+    assert Nothing(plain=-1).plain == -1
+
+
+# ---- twping --------------------------------------------------------------------------------------
+
+
+def read_ping(*arguments: str) -> PingConfig:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, PingConfig)
+    return from_arguments(PingConfig, parser.parse_args(arguments))
+
+
+def test_ping_defaults_are_the_published_ones() -> None:
+    config = read_ping()
+    assert config == PingConfig()
+    assert (config.count, config.interval, config.loss_timeout) == (100, "0.1e", Decimal(2))
+    assert (config.port_range, config.padding, config.units) == ((8760, 9960), 27, "m")
+    assert isinstance(config.loss_timeout, Decimal)
+    assert isinstance(config.start_delay, Decimal)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("-c 5", "count", 5),
+        ("--count 5", "count", 5),
+        ("-i 0.1f,2e", "interval", "0.1f,2e"),
+        ("-L 0.25", "loss_timeout", Decimal("0.25")),
+        ("-P 9000-9001", "port_range", (9000, 9001)),
+        ("-P 0", "port_range", (0, 0)),
+        ("-D CS7", "test_dscp_value", 56),
+        ("-s 0", "padding", 0),
+        ("-D 056", "test_dscp_value", 46),
+        ("-S ::1", "source_address", "::1"),
+        ("-S probe.example", "source_address", "probe.example"),
+        ("--wait 3", "loss_timeout", Decimal(3)),
+        ("-E 1.5", "end_delay", Decimal("1.5")),
+        ("--deadline 10", "deadline", Decimal(10)),
+        ("-b 1e-05", "bucket_width", Decimal("0.00001")),
+        ("-N 5", "packets_per_summary", 5),
+        ("-p", "save_summaries", True),
+        ("-d /tmp", "directory", "/tmp"),
+        ("-B lo", "interface", "lo"),
+        ("-4", "ipv4", True),
+        ("-6", "ipv6", True),
+        ("-Z", "zero_addresses", True),
+        ("-z 1.5", "start_delay", Decimal("1.5")),
+        ("--session-count 8", "session_count", 8),
+        ("-r 8", "session_count", 8),
+        ("--control-port 8620", "control_port", 8620),
+        ("--loopback", "loopback", True),
+        ("--verbose all", "verbose", MOST_PACKETS),
+        ("--verbose 3", "verbose", 3),
+        ("-R", "raw", True),
+        ("-U", "unix_time", True),
+        ("-M", "machine", True),
+        ("--json", "json", True),
+        ("-n u", "units", "u"),
+        ("-Q", "quiet", True),
+        ("-a 50,99.9", "percentiles", (Decimal(50), Decimal("99.9"))),
+    ],
+)
+def test_ping_command_line_gives_typed_values(text: str, field: str, value: Any) -> None:
+    config = read_ping(*text.split())
+    assert getattr(config, field) == value
+    assert dataclasses.replace(config, **{field: getattr(PingConfig(), field)}) == PingConfig()
+
+
+def test_a_loss_timeout_of_0_is_the_default() -> None:
+    assert read_ping("-L", "0") == PingConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("-c 0", "count"),
+        ("-c many", "count"),
+        ("-i 1x", "interval"),
+        ("-i nan", "interval"),
+        ("-L 3601", "loss-timeout"),
+        ("-L=-1", "loss-timeout"),
+        ("-P 10-5", "port-range"),
+        ("-P 0-5", "port-range"),
+        ("-P 65535-65536", "port-range"),
+        ("-D 64", "test-dscp-value"),
+        ("-s 65494", "padding"),
+        ("-S a/b", "source-address"),
+        ("-b 0", "bucket-width"),
+        ("-N=-1", "packets-per-summary"),
+        ("-E=-1", "end-delay"),
+        ("--deadline soon", "deadline"),
+        ("-p --json", "save-summaries"),
+        ("-N 5 --json", "packets-per-summary"),
+        ("-B this-name-is-too-long", "interface"),
+        ("-4 -6", "ipv4"),
+        ("-z soon", "start-delay"),
+        ("--session-count 1025", "session-count"),
+        ("--session-count 3 -P 9000-9001", "port-range"),
+        ("--control-port 0", "control-port"),
+        ("--verbose some", "verbose"),
+        ("-n ms", "units"),
+        ("-a 50,101", "percentiles"),
+        ("-a 50,,99", "percentiles"),
+    ],
+)
+def test_ping_refuses_by_key(text: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_ping(*text.split())
+    assert str(caught.value).startswith(f"{key}: ")
+    assert len(str(caught.value).splitlines()) == 1

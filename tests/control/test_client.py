@@ -1,0 +1,256 @@
+"""The Control-Client against Servers that follow a script, right and wrong."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.by_hand import Responder, run
+from twamp.control.client import ControlClient, SessionRequest
+from twamp.errors import LocalProtocolError, Refused, RemoteProtocolError
+from twamp.protocol.control_messages import (
+    Accept,
+    AcceptSession,
+    Modes,
+    RequestTWSession,
+    ServerGreeting,
+    ServerStart,
+    SetUpResponse,
+    StartAck,
+    StopSessions,
+)
+from twamp.protocol.message import Message
+
+GREETING = ServerGreeting(Modes.UNAUTHENTICATED, count=1024)
+START = ServerStart(Accept.OK)
+ACCEPTED = AcceptSession(Accept.OK, port=9000, sid=bytes(range(16)))
+REQUEST = SessionRequest(sender_port=7000, receiver_port=7001, padding_length=27, dscp=46)
+
+
+class Script:
+    """Says one thing after another: octets, or the number of octets to read first."""
+
+    def __init__(self, *steps: Message | bytes | int) -> None:
+        self.steps = steps
+        self.heard = b""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            for step in self.steps:
+                if isinstance(step, int):
+                    self.heard += await reader.readexactly(step)
+                else:
+                    writer.write(bytes(step))
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            await server.wait_closed()
+
+
+def scripted(
+    script: Script, use: Callable[[ControlClient], Coroutine[Any, Any, None]] | None = None
+) -> None:
+    async def test() -> None:
+        async with script.listening() as port:
+            client = await ControlClient.connect("127.0.0.1", port, timeout=0.5)
+            async with client:
+                if use is not None:
+                    await use(client)
+
+    run(test)
+
+
+async def request(client: ControlClient) -> None:
+    await client.request_session(REQUEST)
+
+
+def test_a_whole_round_says_what_the_rfc_says() -> None:
+    script = Script(GREETING, 164, START, 112, ACCEPTED, 32, StartAck(Accept.OK), 32)
+
+    async def use(client: ControlClient) -> None:
+        session = await client.request_session(REQUEST)
+        assert session.sid == ACCEPTED.sid
+        assert str(session.reflector) == "[127.0.0.1]:9000"  # the Server's choice of port
+        assert str(session.sender) == "[127.0.0.1]:7000"
+        await client.start_sessions()
+        await client.stop_sessions()
+        await asyncio.sleep(0.05)
+
+    scripted(script, use)
+    heard = script.heard
+    assert SetUpResponse.parse(heard[:164]) == SetUpResponse(Modes.UNAUTHENTICATED)
+    asked = RequestTWSession.parse(heard[164:276])
+    assert (asked.ip_version, asked.sender_port, asked.receiver_port) == (4, 7000, 7001)
+    assert asked.sender_address == asked.receiver_address == asked.sid == bytes(16)
+    assert asked.padding_length == 27
+    assert asked.type_p_descriptor == 46 << 24
+    assert asked.timeout == 2 << 32
+    assert StopSessions.parse(heard[308:]) == StopSessions(Accept.OK, number_of_sessions=1)
+
+
+def test_modes_zero_is_a_refusal() -> None:
+    with pytest.raises(Refused, match="offers no mode"):
+        scripted(Script(ServerGreeting(Modes(0), count=1024), 164))
+
+
+def test_a_server_without_unauthenticated_mode_is_told_goodbye() -> None:
+    script = Script(ServerGreeting(Modes.ENCRYPTED | Modes.AUTHENTICATED, count=1024), 164)
+    with pytest.raises(
+        Refused, match="offers encrypted, authenticated, acceptable would be unauth"
+    ):
+        scripted(script)
+    assert SetUpResponse.parse(script.heard) == SetUpResponse(Modes(0))
+
+
+def test_unknown_modes_on_offer_are_ignored() -> None:
+    scripted(Script(ServerGreeting(Modes(0x80000001), count=1024), 164, START, 1))
+
+
+def test_a_refused_connection_says_how() -> None:
+    script = Script(GREETING, 164, ServerStart(Accept.TEMPORARY_RESOURCE_LIMITATION))
+    with pytest.raises(Refused, match="Accept 5, temporary resource limitation") as caught:
+        scripted(script)
+    assert caught.value.accept == 5
+
+
+def test_many_sessions_are_asked_for_ahead_of_the_answers() -> None:
+    """The Server hears four before it answers one, and then one for each answer."""
+    requests = [replace(REQUEST, sender_port=7000 + number) for number in range(6)]
+    in_turn = (ACCEPTED, 112, ACCEPTED, 112)
+    rest = (ACCEPTED, ACCEPTED, ACCEPTED, ACCEPTED)
+    script = Script(GREETING, 164, START, 4 * 112, *in_turn, *rest, 1)
+
+    async def use(client: ControlClient) -> None:
+        granted = [session async for session in client.request_sessions(requests, ahead=4)]
+        assert [session.sender.port for session in granted] == list(range(7000, 7006))
+
+    scripted(script, use)
+    heard = script.heard[164:]
+    asked = [RequestTWSession.parse(heard[at : at + 112]) for at in range(0, 6 * 112, 112)]
+    assert [request.sender_port for request in asked] == list(range(7000, 7006))
+
+
+def test_a_refusal_ends_the_asking() -> None:
+    refusal = bytes([5]) + bytes(47)
+    script = Script(GREETING, 164, START, 3 * 112, ACCEPTED, refusal, ACCEPTED, 1)
+
+    async def use(client: ControlClient) -> None:
+        sessions = client.request_sessions([REQUEST] * 3)
+        assert (await anext(sessions)).sid == ACCEPTED.sid
+        with pytest.raises(Refused, match="Accept 5"):
+            await anext(sessions)
+
+    scripted(script, use)
+
+
+@pytest.mark.parametrize("accept", [1, 2, 3, 4, 5, 6, 99])
+def test_a_refused_session_says_how_and_the_client_may_go_on(accept: int) -> None:
+    refusal = bytes([accept]) + bytes(47)
+
+    async def use(client: ControlClient) -> None:
+        with pytest.raises(Refused, match="refused the session: Accept"):
+            await client.request_session(REQUEST)
+        assert (await client.request_session(REQUEST)).sid == ACCEPTED.sid
+
+    scripted(Script(GREETING, 164, START, 112, refusal, 112, ACCEPTED, 1), use)
+
+
+def test_a_refused_start_says_how() -> None:
+    script = Script(GREETING, 164, START, 112, ACCEPTED, 32, StartAck(Accept.INTERNAL_ERROR))
+
+    async def use(client: ControlClient) -> None:
+        await client.request_session(REQUEST)
+        await client.start_sessions()
+
+    with pytest.raises(Refused, match="to start the sessions: Accept 2"):
+        scripted(script, use)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        Script(1),
+        Script(GREETING, 164, 1),
+        Script(GREETING, 164, START, 112, 1),
+        Script(bytes(GREETING)[:63], 1),
+    ],
+    ids=["greeting", "server-start", "accept-session", "half a greeting"],
+)
+def test_a_server_that_does_not_answer_is_given_up(script: Script) -> None:
+    with pytest.raises(RemoteProtocolError, match="does not answer"):
+        scripted(script, request)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [Script(), Script(bytes(GREETING)[:10]), Script(GREETING, 164), Script(GREETING, 164, START)],
+    ids=["at once", "in the greeting", "before server-start", "before accept-session"],
+)
+def test_a_server_that_hangs_up_is_an_error(script: Script) -> None:
+    with pytest.raises((RemoteProtocolError, ConnectionError)):
+        scripted(script, request)
+
+
+def test_nobody_listening_names_the_address() -> None:
+    async def test() -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+            with pytest.raises(OSError, match=rf"\[127.0.0.1\]:{port}: ") as caught:
+                await ControlClient.connect("127.0.0.1", port)
+            assert caught.value.errno == errno.ECONNREFUSED
+
+    run(test)
+
+
+def test_the_second_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with Responder.listening(listen_address=("127.0.0.2",)) as responder:
+            candidates = [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, responder.port))
+                for address in ("127.0.0.1", "127.0.0.2")
+            ]
+
+            async def resolve(*_: object) -> list[Any]:
+                return candidates
+
+            monkeypatch.setattr("twamp.control.client._resolve", resolve)
+            async with await ControlClient.connect("twamp.example", 862) as client:
+                assert str(client.remote.address) == "127.0.0.2"
+
+    run(test)
+
+
+def test_the_source_address_is_used() -> None:
+    async def test() -> None:
+        async with Responder.listening() as responder:
+            client = await ControlClient.connect(
+                "127.0.0.1", responder.port, source_address="127.0.0.5"
+            )
+            async with client:
+                assert str(client.local.address) == "127.0.0.5"
+
+    run(test)
+
+
+def test_messages_out_of_turn_are_our_own_error() -> None:
+    async def use(client: ControlClient) -> None:
+        with pytest.raises(LocalProtocolError, match="StopSessions is not for the Control-Client"):
+            await client.stop_sessions()
+
+    scripted(Script(GREETING, 164, START, 1), use)

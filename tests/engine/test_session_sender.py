@@ -1,0 +1,579 @@
+"""Session-Sender: what it sends, what it makes of the replies, and how it ends."""
+
+import asyncio
+import errno
+import os
+import socket
+import threading
+import time
+from array import array
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.support.scripted_reflector import (
+    LOOPBACK,
+    Request,
+    Script,
+    ScriptedReflector,
+    answer,
+)
+from twamp._native import ffi
+from twamp.endpoint import Endpoint
+from twamp.engine.session_sender import SAMPLE_LAYOUT, SenderConfig, SenderStats, SessionSender
+from twamp.metrics.measure import Sample
+
+NONE, USER, KERNEL = 0, 1, 2
+MILLISECOND = 10**6
+UNIX_EPOCH_IN_NTP = 2_208_988_800
+
+
+def ntp(unix_ns: int) -> int:
+    seconds, nanoseconds = divmod(unix_ns, 10**9)
+    return (seconds + UNIX_EPOCH_IN_NTP << 32) + (nanoseconds << 32) // 10**9
+
+
+def fixed(count: int, interval_ns: int = MILLISECOND) -> "array[int]":
+    return array("Q", range(0, count * interval_ns, interval_ns))
+
+
+def config_for(peer: Endpoint, **changes: Any) -> SenderConfig:
+    values: dict[str, Any] = {
+        "peer": peer,
+        "schedule": fixed(10),
+        "start_ns": time.monotonic_ns() + 10 * MILLISECOND,
+        "loss_timeout_ns": 2000 * MILLISECOND,
+    }
+    return SenderConfig(**(values | changes))
+
+
+def measure(
+    script: Script, ip_version: int = 4, **changes: Any
+) -> tuple[SessionSender, ScriptedReflector]:
+    """One whole session against a scripted reflector, over when that has seen every packet."""
+
+    async def session() -> tuple[SessionSender, ScriptedReflector]:
+        def script_then_stop(reflector: ScriptedReflector, request: Request) -> None:
+            script(reflector, request)
+            if len(reflector.requests) == len(sender.config.schedule):
+                sender.stop(drain=False)
+
+        with (
+            ScriptedReflector(script_then_stop, ip_version) as reflector,
+            ScriptedReflector.bound(LOOPBACK[ip_version]) as sock,
+        ):
+            sender = SessionSender(sock, config_for(reflector.endpoint, **changes))
+            await sender.run()
+            return sender, reflector
+
+    sender, reflector = asyncio.run(session())
+    assert_books_balance(sender)
+    return sender, reflector
+
+
+def assert_books_balance(sender: SessionSender) -> None:
+    stats = sender.stats()
+    answered = [sample for sample in sender.samples if sample.rank]
+    assert stats.replies == len(answered)
+    assert stats.received == len(answered) + len(sender.duplicates) + sum(stats.drops.values())
+    assert stats.sent == sum(sample.t1_source != NONE for sample in sender.samples)
+    ranks = sorted(sample.rank for sample in answered + sender.duplicates)
+    assert ranks == list(range(1, len(ranks) + 1))
+
+
+def drops(stats: SenderStats) -> dict[str, int]:
+    return {name: count for name, count in stats.drops.items() if count}
+
+
+def test_the_table_is_laid_out_as_the_compiler_lays_it_out() -> None:
+    fields = [field for field in ffi.typeof("struct tw_sample").fields if field[0] != "reserved"]
+    assert tuple(name for name, _ in fields) == Sample._fields
+    assert ffi.sizeof("struct tw_sample") == SAMPLE_LAYOUT.size
+    table = ffi.new("struct tw_sample[2]")
+    values = [
+        (1 << 8 * ffi.sizeof(member.type)) // 3 if name != "lateness_ns" else -12345
+        for name, member in fields
+    ]
+    for (name, _), value in zip(fields, values, strict=True):
+        setattr(table[1], name, value)
+    assert SAMPLE_LAYOUT.unpack_from(ffi.buffer(table), SAMPLE_LAYOUT.size) == tuple(values)
+
+
+@pytest.mark.parametrize("ip_version", [4, 6])
+def test_an_honest_reply_fills_every_column(ip_version: int) -> None:
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        if ip_version == 4:
+            reflector.sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 33)
+            reflector.sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
+        else:
+            reflector.sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 33)
+            reflector.sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
+        answer(reflector, request)
+
+    sender, reflector = measure(script, ip_version, schedule=fixed(50))
+
+    assert len(sender.samples) == len(reflector.requests) == 50
+    for number, (sample, request) in enumerate(
+        zip(sender.samples, reflector.requests, strict=True)
+    ):
+        assert sample.sequence_number == request.sequence_number == number
+        assert sample.reflector_sequence_number == number + 500
+        assert sample.rank == number + 1
+        assert sample.t2 == (3_900_000_000 << 32) + 2 * number
+        assert sample.t3 == sample.t2 + 1
+        assert sample.sender_error_estimate == request.error_estimate
+        assert request.error_estimate & 0xFF
+        assert sample.reflector_error_estimate == 0x8107
+        assert sample.sender_ttl == 77
+        assert (sample.ttl, sample.tos) == (33, 0xB8)
+        assert sample.lateness_ns >= 0
+    assert drops(sender.stats()) == {}
+
+
+@pytest.mark.parametrize("ip_version", [4, 6])
+def test_every_departure_and_arrival_has_the_kernels_stamp(ip_version: int) -> None:
+    sender, reflector = measure(answer, ip_version, schedule=fixed(200))
+
+    assert {(sample.t1_source, sample.t4_source) for sample in sender.samples} == {(KERNEL, KERNEL)}
+    assert sender.stats().refused_stamps == 0
+    # The packet's own T1 is read before it leaves: a stamp of another packet would not fit between.
+    for sample, request in zip(sender.samples, reflector.requests, strict=True):
+        assert request.timestamp <= sample.t1 <= ntp(request.receive_ns) <= sample.t4
+
+
+def test_the_sender_tells_apart_what_the_script_does() -> None:
+    withheld: list[Request] = []
+
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        match request.sequence_number:
+            case 1:
+                pass
+            case 2:
+                reflector.send(request.reply(sequence_number=70), request)
+                reflector.send(request.reply(sequence_number=71), request)
+            case 3:
+                withheld.append(request)
+            case 4:
+                reflector.send(request.reply(), request)
+                reflector.send(withheld[0].reply(), request)
+            case 5:
+                with ScriptedReflector.bound("127.0.0.1") as other_port:
+                    other_port.sendto(request.reply(), request.source)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other_address:
+                    other_address.bind(("127.0.0.2", reflector.endpoint.port))
+                    other_address.sendto(request.reply(), request.source)
+                reflector.replies += 2
+            case 6:
+                reflector.send(request.reply()[:40], request)
+                reflector.send(b"", request)
+            case 7:
+                reflector.send(request.reply(error_estimate=0x8100), request)
+            case 8:
+                reflector.send(request.reply(sender_sequence_number=11), request)
+                reflector.send(request.reply(sender_sequence_number=12), request)
+                reflector.send(request.reply(sender_sequence_number=2**32 - 1), request)
+            case 10:
+                reflector.send(request.reply() + bytes(1400), request)
+            case 11:
+                reflector.send(request.reply() + bytes(65507 - 41), request)
+            case _:
+                answer(reflector, request)
+
+    # Packet 11 goes long after its number was used in vain.
+    schedule = fixed(11)
+    schedule.append(300 * MILLISECOND)
+    sender, reflector = measure(script, schedule=schedule)
+
+    answered = [sample.sequence_number for sample in sender.samples if sample.rank]
+    assert answered == [0, 2, 3, 4, 9, 10, 11]
+    assert sender.samples[3].rank > sender.samples[4].rank
+    assert [sample.reflector_sequence_number for sample in sender.duplicates] == [71]
+    first, again = sender.samples[2], sender.duplicates[0]
+    assert first.reflector_sequence_number == 70
+    assert (again.sequence_number, again.t1, again.t1_source) == (2, first.t1, KERNEL)
+    assert again.rank == first.rank + 1
+    stats = sender.stats()
+    assert drops(stats) == {"foreign": 2, "short": 2, "error_estimate": 1, "sequence": 3}
+    assert stats.received == reflector.replies
+
+
+def test_a_reply_larger_than_a_packet_can_be_is_dropped() -> None:
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        reflector.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+        reflector.send(request.reply() + bytes(65508 - 41), request)
+
+    sender, _ = measure(script, 6, schedule=fixed(2))
+    assert drops(sender.stats()) == {"long": 2}
+
+
+def test_ptp_timestamps_become_ntp() -> None:
+    unix_s, nanoseconds = 1_700_000_000, 123_456_789
+
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        receive_ns = nanoseconds + request.sequence_number
+        reply = request.reply(
+            error_estimate=0xC107,
+            receive_timestamp=unix_s << 32 | receive_ns,
+            timestamp=unix_s + 1 << 32 | 2**32 - 1,
+        )
+        reflector.send(reply, request)
+
+    sender, _ = measure(script)
+    for sample in sender.samples:
+        assert sample.t2 == ntp(unix_s * 10**9 + nanoseconds + sample.sequence_number)
+        # Nanoseconds that no second has: 4.29 s, carried.
+        assert sample.t3 == ntp((unix_s + 1) * 10**9 + 2**32 - 1)
+
+
+def test_ptp_seconds_beyond_era_0_wrap() -> None:
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        reflector.send(
+            request.reply(error_estimate=0x4001, receive_timestamp=2_085_978_496 << 32), request
+        )
+
+    sender, _ = measure(script, schedule=fixed(1))
+    assert sender.samples[0].t2 == 0
+
+
+def test_any_octets_of_a_reply_are_counted_and_harmless() -> None:
+    random = Random(20)
+
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        for _ in range(5):
+            octets = bytearray(request.reply() + random.randbytes(30))
+            for _ in range(random.randrange(4)):
+                octets[random.randrange(41)] = random.choice([0, 1, 255, random.randrange(256)])
+            length = random.choice([0, 39, 40, 41, 42, random.randrange(72)])
+            reflector.send(bytes(octets[:length]), request)
+
+    sender, reflector = measure(script, schedule=fixed(200), duplicates_size=150)
+
+    stats = sender.stats()
+    assert stats.replies + stats.duplicates > 200
+    assert stats.received == reflector.replies
+    assert set(drops(stats)) == {"short", "error_estimate", "sequence", "no_room"}
+    assert len(sender.duplicates) == 150
+
+
+def test_duplicates_beyond_the_table_are_a_named_drop() -> None:
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        for _ in range(3):
+            answer(reflector, request)
+
+    sender, _ = measure(script, schedule=fixed(2), duplicates_size=3)
+    assert len(sender.duplicates) == 3
+    assert drops(sender.stats()) == {"no_room": 1}
+
+
+@pytest.mark.parametrize("ip_version", [4, 6])
+def test_packets_go_with_the_ttl_and_dscp_of_the_configuration(ip_version: int) -> None:
+    _, reflector = measure(answer, ip_version, dscp=46, ttl=254)
+    assert {(request.ttl, request.tos) for request in reflector.requests} == {(254, 46 << 2)}
+    _, reflector = measure(answer, ip_version)
+    assert {(request.ttl, request.tos) for request in reflector.requests} == {(255, 0)}
+
+
+def test_padding_is_a_window_that_moves() -> None:
+    octets = Random(5).randbytes(27 + 255)
+    _, reflector = measure(answer, schedule=fixed(300, 100_000), padding_length=27, padding=octets)
+    assert len(reflector.requests) == 300
+    for request in reflector.requests:
+        start = request.sequence_number & 255
+        assert request.octets[14:] == octets[start : start + 27]
+
+
+def test_padding_is_random_unless_zeros_were_asked_for() -> None:
+    _, reflector = measure(answer, padding_length=100)
+    assert {len(request.octets) for request in reflector.requests} == {114}
+    assert len({request.octets[14:] for request in reflector.requests}) == 10
+    _, reflector = measure(answer, padding_length=100, zero_padding=True)
+    assert {request.octets[14:] for request in reflector.requests} == {bytes(100)}
+
+
+def test_padding_that_is_too_little_is_refused() -> None:
+    with ScriptedReflector.bound("127.0.0.1") as sock:
+        peer = Endpoint.from_sockaddr(sock.getsockname())
+        config = config_for(peer, padding_length=10, padding=bytes(264))
+        with pytest.raises(ValueError, match="264 octets; it needs 265"):
+            SessionSender(sock, config)
+
+
+def test_ten_thousand_packets_a_second_lose_no_reply() -> None:
+    sender, reflector = measure(answer, schedule=fixed(15_000, 100_000))
+    stats = sender.stats()
+    assert stats.sent == 15_000
+    # What a slow reflector had no room for is not the sender's loss.
+    assert stats.replies == reflector.replies >= 1_000
+    answered = [sample for sample in sender.samples if sample.rank]
+    assert {(sample.t1_source, sample.t4_source) for sample in answered} == {(KERNEL, KERNEL)}
+
+
+def test_the_statistics_add_up_at_any_time() -> None:
+    seen: list[SenderStats] = []
+
+    async def session() -> None:
+        def script(reflector: ScriptedReflector, request: Request) -> None:
+            reflector.send(request.reply()[: 41 - request.sequence_number % 2], request)
+            answer(reflector, request)
+            if request.sequence_number == 499:
+                sender.stop(drain=False)
+
+        def watch() -> None:
+            while not over.wait(0.0005):
+                seen.append(sender.stats())
+
+        with (
+            ScriptedReflector(script) as reflector,
+            ScriptedReflector.bound("127.0.0.1") as sock,
+        ):
+            sender = SessionSender(sock, config_for(reflector.endpoint, schedule=fixed(500)))
+            over = threading.Event()
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            try:
+                await sender.run()
+            finally:
+                over.set()
+                watcher.join()
+            seen.append(sender.stats())
+
+    asyncio.run(session())
+    assert len({stats.received for stats in seen}) > 10
+    assert all(0 <= stats.replies <= stats.sent for stats in seen)
+    assert seen[-1].replies == 500
+    assert drops(seen[-1]) == {"short": 250}
+    assert seen[-1].duplicates == 250
+
+
+def test_replies_are_read_until_the_end_even_when_none_is_owed() -> None:
+    async def session() -> SessionSender:
+        loop = asyncio.get_running_loop()
+
+        def script(reflector: ScriptedReflector, request: Request) -> None:
+            answer(reflector, request)
+            if request.sequence_number == 9:
+                loop.call_later(0.05, once_more, reflector, request)
+
+        def once_more(reflector: ScriptedReflector, request: Request) -> None:
+            answer(reflector, request)
+            sender.stop(drain=False)
+
+        with (
+            ScriptedReflector(script) as reflector,
+            ScriptedReflector.bound("127.0.0.1") as sock,
+        ):
+            config = config_for(reflector.endpoint, loss_timeout_ns=60 * 10**9)
+            sender = SessionSender(sock, config)
+            await sender.run()
+            return sender
+
+    sender = asyncio.run(session())
+    assert_books_balance(sender)
+    assert [sample.sequence_number for sample in sender.duplicates] == [9]
+
+
+@pytest.mark.parametrize("drain", [False, True])
+def test_stop_sends_no_more(drain: bool) -> None:
+    held: list[Request] = []
+
+    async def session() -> SessionSender:
+        def script(reflector: ScriptedReflector, request: Request) -> None:
+            held.append(request)
+            if request.sequence_number == 4:
+                sender.stop(drain=drain)
+                if drain:
+                    for late in held:
+                        answer(reflector, late)
+
+        with (
+            ScriptedReflector(script) as reflector,
+            ScriptedReflector.bound("127.0.0.1") as sock,
+        ):
+            # Without stop this would take an hour to send, and without drain another to wait.
+            schedule = array("Q", [0, 1, 2, 3, 4, 3600 * 10**9])
+            loss_timeout_ns = 500 * MILLISECOND if drain else 3600 * 10**9
+            sender = SessionSender(
+                sock,
+                config_for(reflector.endpoint, schedule=schedule, loss_timeout_ns=loss_timeout_ns),
+            )
+            await sender.run()
+            sender.stop()
+            return sender
+
+    sender = asyncio.run(session())
+    assert_books_balance(sender)
+    assert len(sender.samples) == sender.sent == 5
+    assert sender.stats().replies == (5 if drain else 0)
+
+
+def test_stop_without_drain_ends_a_drain() -> None:
+    async def session() -> SessionSender:
+        def script(reflector: ScriptedReflector, request: Request) -> None:
+            sender.stop(drain=True)
+            asyncio.get_running_loop().call_later(0.02, sender.stop, False)
+            sender.stop(drain=True)
+
+        with (
+            ScriptedReflector(script) as reflector,
+            ScriptedReflector.bound("127.0.0.1") as sock,
+        ):
+            config = config_for(
+                reflector.endpoint,
+                schedule=array("Q", [0, 3600 * 10**9]),
+                loss_timeout_ns=3600 * 10**9,
+            )
+            sender = SessionSender(sock, config)
+            await sender.run()
+            return sender
+
+    assert asyncio.run(session()).sent == 1
+
+
+def test_stop_before_run_sends_nothing() -> None:
+    async def session() -> None:
+        with ScriptedReflector.bound("127.0.0.1") as sock:
+            peer = Endpoint.from_sockaddr(sock.getsockname())
+            sender = SessionSender(sock, config_for(peer, loss_timeout_ns=3600 * 10**9))
+            sender.stop()
+            await sender.run()
+            assert sender.sent == 0
+            assert sender.samples == []
+
+    asyncio.run(session())
+
+
+def test_an_empty_schedule_is_over_at_once() -> None:
+    async def session() -> None:
+        with ScriptedReflector.bound("127.0.0.1") as sock:
+            peer = Endpoint.from_sockaddr(sock.getsockname())
+            sender = SessionSender(sock, config_for(peer, schedule=[], loss_timeout_ns=10**12))
+            await sender.run()
+            assert sender.samples == sender.duplicates == []
+
+    asyncio.run(session())
+
+
+def test_a_cancelled_run_leaves_no_thread_and_no_descriptor() -> None:
+    async def session() -> None:
+        before = sorted(os.listdir("/proc/self/fd"))
+        sent = asyncio.Event()
+
+        def script(reflector: ScriptedReflector, request: Request) -> None:
+            sent.set()
+
+        with (
+            ScriptedReflector(script) as reflector,
+            ScriptedReflector.bound("127.0.0.1") as sock,
+        ):
+            config = config_for(reflector.endpoint, loss_timeout_ns=3600 * 10**9)
+            sender = SessionSender(sock, config)
+            running = asyncio.create_task(sender.run())
+            await sent.wait()
+            assert any(thread.name.startswith("twamp-sender") for thread in threading.enumerate())
+            with pytest.raises(RuntimeError, match="still writes"):
+                _ = sender.samples
+            with pytest.raises(RuntimeError, match="still runs"):
+                sender.close()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert sender.sent == len(sender.samples) > 0
+        assert not any(thread.name.startswith("twamp-sender") for thread in threading.enumerate())
+        assert sorted(os.listdir("/proc/self/fd")) == before
+
+    asyncio.run(session())
+
+
+def test_a_sender_runs_once() -> None:
+    async def session() -> None:
+        with ScriptedReflector.bound("127.0.0.1") as sock:
+            peer = Endpoint.from_sockaddr(sock.getsockname())
+            sender = SessionSender(sock, config_for(peer, schedule=[]))
+            await sender.run()
+            with pytest.raises(RuntimeError, match="runs once"):
+                await sender.run()
+            sender.close()
+
+    asyncio.run(session())
+
+
+def test_a_forgotten_sender_is_warned_about() -> None:
+    with ScriptedReflector.bound("127.0.0.1") as sock:
+        peer = Endpoint.from_sockaddr(sock.getsockname())
+        sender = SessionSender(sock, config_for(peer))
+        with pytest.warns(ResourceWarning, match="neither run nor closed"):
+            del sender
+
+
+def test_packets_that_the_kernel_refuses_do_not_end_the_session() -> None:
+    async def session() -> SessionSender:
+        with ScriptedReflector.bound("127.0.0.1") as sock:
+            # Broadcast without SO_BROADCAST: EACCES.
+            peer = Endpoint.from_sockaddr(("255.255.255.255", 9))
+            sender = SessionSender(sock, config_for(peer, loss_timeout_ns=0))
+            await sender.run()
+            return sender
+
+    sender = asyncio.run(session())
+    stats = sender.stats()
+    assert (stats.sent, stats.send_errors, stats.send_errno) == (0, 10, errno.EACCES)
+    assert [sample.sequence_number for sample in sender.samples] == list(range(10))
+    assert {(sample.t1_source, sample.rank) for sample in sender.samples} == {(NONE, 0)}
+
+
+def test_departure_stamps_stay_with_their_packets_after_refused_sends() -> None:
+    """The packets need fragments, and are refused while the test has IPV6_DONTFRAG set."""
+
+    async def session() -> tuple[SessionSender, ScriptedReflector]:
+        def script(reflector: ScriptedReflector, request: Request) -> None:
+            answer(reflector, request)
+            if request.sequence_number % 10 == 7:
+                asyncio.get_running_loop().create_task(refuse_some())
+
+        async def refuse_some() -> None:
+            errors = sender.stats().send_errors
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
+            while sender.stats().send_errors < errors + 2:
+                await asyncio.sleep(0)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 0)
+
+        with ScriptedReflector(script, 6) as reflector, ScriptedReflector.bound("::1") as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+            config = config_for(
+                reflector.endpoint, schedule=fixed(60, 2 * MILLISECOND), padding_length=65493
+            )
+            sender = SessionSender(sock, config)
+            await sender.run()
+            return sender, reflector
+
+    sender, reflector = asyncio.run(session())
+    assert_books_balance(sender)
+    stats = sender.stats()
+    assert stats.send_errors >= 4
+    assert stats.send_errno == errno.EMSGSIZE
+    assert stats.sent + stats.send_errors == 60
+    assert len(reflector.requests) > 20
+    for request in reflector.requests:
+        sample = sender.samples[request.sequence_number]
+        assert sample.t1_source == KERNEL
+        assert request.timestamp <= sample.t1 <= ntp(request.receive_ns)
+
+
+@pytest.mark.parametrize(
+    ("changes", "number"),
+    [
+        ({"peer": Endpoint.from_sockaddr(("::1", 9, 0, 0))}, errno.EAFNOSUPPORT),
+        ({"peer": Endpoint.from_sockaddr(("127.0.0.1", 0))}, errno.EINVAL),
+        ({"padding_length": 65494}, errno.EMSGSIZE),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_at_once(changes: dict[str, Any], number: int) -> None:
+    with ScriptedReflector.bound("127.0.0.1") as sock:
+        before = sorted(os.listdir("/proc/self/fd"))
+        changes = {"peer": Endpoint.from_sockaddr(sock.getsockname())} | changes
+        config = config_for(**changes)
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            SessionSender(sock, config)
+        assert caught.value.errno == number
+        assert sorted(os.listdir("/proc/self/fd")) == before

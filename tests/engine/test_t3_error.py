@@ -1,0 +1,174 @@
+"""How true T3 is: replies that ask the kernel when they left, and what is made of the answers."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.reflector_bench import Bench, await_kernel_stamps, endpoint, request
+from twamp.engine.session_reflector import EngineHistogram, Residuals, SessionConfig
+from twamp.protocol.crypto import PacketCipher, PacketKeys, Protection
+from twamp.protocol.packets import ReflectorPacket, SecuredSenderPacket
+from twamp.protocol.timestamps import unix_ns_from_ntp
+
+EVERY = 0.0011  # seconds: a little more than there is between two samples
+SO_TIMESTAMPING = 65
+RECEIVE_STAMPS = 1 << 3 | 1 << 4
+WINDOW = 512  # samples
+KEYS = PacketKeys(bytes(range(16)), bytes(range(32)))
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    with (opened := Bench(request.param)).stack:
+        yield opened
+
+
+def exchange_slowly(bench: Bench, client: socket.socket, packets: int) -> None:
+    for number in range(packets):
+        bench.exchange(client, request(number, bytes(27)))
+        time.sleep(EVERY)
+
+
+def require_consistent(residuals: Residuals) -> None:
+    error = residuals.error
+    assert sum(error.counts) == error.samples
+    assert error.percentile_ns(50) <= error.percentile_ns(99) <= error.most_ns
+
+
+def require_empty_error_queue(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        sock.recvmsg(0, 256, socket.MSG_ERRQUEUE)
+
+
+def test_the_kernel_tells_when_a_reply_has_left(bench: Bench) -> None:
+    client, _ = bench.session()
+    exchange_slowly(bench, client, 30)
+    residuals = bench.reflector.residuals()
+    assert residuals.error.samples == 30
+    assert residuals.missed == residuals.early == residuals.correction_ns == 0
+    assert residuals.error.percentile_ns(50) > 0
+    require_consistent(residuals)
+
+
+def test_few_are_asked_however_many_there_are(bench: Bench) -> None:
+    client, _ = bench.session()
+    begin = time.monotonic()
+    for _ in range(50):
+        bench.send(client, *(request(number) for number in range(64)))
+        for _ in range(64):
+            client.recv(100)
+    took = time.monotonic() - begin
+    assert 0 < bench.reflector.residuals().error.samples <= took * 1000 + 1
+
+
+def test_nothing_is_left_that_would_wake_the_loop(bench: Bench) -> None:
+    client, _ = bench.session()
+    exchange_slowly(bench, client, 5)
+    assert bench.reflector.step(0) == 0
+    require_empty_error_queue(bench.port)
+
+
+def test_a_socket_that_comes_back_is_understood(bench: Bench) -> None:
+    """Its stamps are numbered on from where they were."""
+    client = bench.client()
+    for rounds in range(1, 4):
+        session = bench.add(client)
+        exchange_slowly(bench, client, 5)
+        assert bench.reflector.residuals().error.samples == 5 * rounds
+        bench.reflector.remove(session)
+        bench.reflector.step(0)
+    assert bench.reflector.residuals().missed == 0
+
+
+def test_each_socket_has_numbers_of_its_own() -> None:
+    with (
+        (one := Bench("127.0.0.1")).stack,
+        contextlib.ExitStack() as opened,
+    ):
+        client, _ = one.session()
+        other = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        other.bind(("127.0.0.1", 0))
+        config = SessionConfig(local=endpoint(other), peer=endpoint(client))
+        one.reflector.start(one.reflector.add(config, other))
+        for number in range(10):
+            one.exchange(client, request(number))
+            time.sleep(EVERY)
+            client.sendto(request(number), other.getsockname())
+            one.turn(1)
+            client.recv(100)
+            time.sleep(EVERY)
+        assert one.reflector.residuals().error.samples == 20
+
+
+def test_segments_and_sealed_replies_are_asked_too() -> None:
+    with (bench := Bench("127.0.0.1", t3_budget_ns=10**9)).stack:
+        client, cipher = bench.client(), PacketCipher(Protection.ENCRYPTED, KEYS)
+        config = SessionConfig(local=bench.local, peer=endpoint(client), mode=4, keys=KEYS)
+        bench.reflector.start(bench.reflector.add(config, bench.port))
+        packet = SecuredSenderPacket(0, 1, 1, padding=bytes(64))
+        sealed = cipher.seal_sender_packet(bytes(packet))
+        for rounds in range(1, 11):
+            bench.send(client, *[sealed] * 64)
+            for _ in range(64):
+                cipher.open_reflector_packet(client.recv(1 << 16))
+            time.sleep(EVERY)
+            assert bench.reflector.residuals().error.samples == rounds
+        assert bench.reflector.stats().segmented > 0
+
+
+def test_without_kernel_stamps_nobody_asks() -> None:
+    with (bench := Bench("127.0.0.1", timestamp="user")).stack:
+        client, _ = bench.session()
+        exchange_slowly(bench, client, 5)
+        assert bench.reflector.residuals().error.samples == 0
+        require_empty_error_queue(bench.port)
+
+
+@pytest.mark.parametrize("correct", [False, True])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_t3_is_not_later_than_the_truth(host: str, correct: bool) -> None:
+    """On loopback a packet comes in the call that sends it: its receive stamp is the truth."""
+    await_kernel_stamps()
+    with (bench := Bench(host, t3_correction=correct)).stack:
+        require_true_t3(bench, correct)
+
+
+def require_true_t3(bench: Bench, correct: bool) -> None:
+    client, _ = bench.session()
+    exchange_slowly(bench, client, WINDOW + 1)
+    assert (bench.reflector.residuals().correction_ns > 0) is correct
+    client.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RECEIVE_STAMPS)
+    later = 0
+    for number in range(100):
+        bench.send(client, request(number, bytes(27)))
+        octets, messages, _, _ = client.recvmsg(100, 256)
+        [(_, _, stamp)] = [one for one in messages if one[1] == SO_TIMESTAMPING]
+        came_ns = int.from_bytes(stamp[:8], "little") * 10**9 + int.from_bytes(
+            stamp[8:16], "little"
+        )
+        reply = ReflectorPacket.parse(octets)
+        assert reply.receive_timestamp <= reply.timestamp
+        later += unix_ns_from_ntp(reply.timestamp) > came_ns
+    assert later <= (5 if correct else 0)
+    require_consistent(bench.reflector.residuals())
+
+
+def test_percentiles_are_nearest_ranks_of_their_buckets() -> None:
+    counts = [0] * 832
+    counts[5], counts[32 + 32], counts[831] = 2, 1, 1  # 5; 64 and 65; up to a second
+    residuals = EngineHistogram(samples=4, most_ns=2**30 - 1, counts=counts)
+    assert residuals.percentile_ns(0) == residuals.percentile_ns(50) == 5
+    assert residuals.percentile_ns(75) == 65
+    assert residuals.doublings() == {31: 2, 127: 1, 2**30 - 1: 1}
+    assert residuals.percentile_ns(100) == 2**30 - 1
+    assert EngineHistogram().percentile_ns(99) == 0
+
+
+def test_a_closed_reflector_has_none() -> None:
+    with (bench := Bench("127.0.0.1")).stack:
+        bench.reflector.close()
+        assert bench.reflector.residuals() == Residuals()

@@ -1,0 +1,83 @@
+"""A session in parts: what is added up is that of the whole, and losses keep their direction."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.metrics.test_measure import MS, Fate, a_measurement, a_sample, any_fate, carry
+from tests.report.test_text import eventful
+from twamp.metrics.cut import parts
+from twamp.metrics.measure import Loss, Measurement, measure
+
+
+def sums(measurements: list[Measurement]) -> tuple[int, ...]:
+    each = [measure(measurement) for measurement in measurements]
+    return (
+        sum(one.sent for one in each),
+        sum(one.received for one in each),
+        sum(one.lost for one in each),
+        sum(one.send_duplicates + one.reflect_duplicates for one in each),
+        sum(one.send_errors for one in each),
+        sum(sum(one.loss) for one in each),
+    )
+
+
+def test_no_size_is_the_session_as_it_is() -> None:
+    session = eventful()
+    assert list(parts(session, 0)) == [session] == list(parts(session, 10))
+
+
+def test_parts_have_their_packets_and_say_how_many_the_session_has() -> None:
+    cut = list(parts(eventful(), 4))
+    assert [[s.sequence_number for s in part.samples] for part in cut] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9],
+    ]
+    assert [part.packets_of_session for part in cut] == [10, 10, 10]
+    assert [[s.sequence_number for s in part.duplicates] for part in cut] == [[], [4, 6], []]
+    assert [dict(part.drops) for part in cut] == [{"foreign": 3, "short": 0}, {}, {}]
+
+
+def an_even_way(lost_there: set[int], lost_back: set[int]) -> Measurement:
+    samples, number = [], 0
+    for sequence_number in range(12):
+        at = sequence_number * MS
+        if sequence_number in lost_there or sequence_number in lost_back:
+            samples.append(a_sample(sequence_number))
+        else:
+            times = (at, at + 10, at + 20, at + 30)
+            samples.append(a_sample(sequence_number, times, reflector_number=number))
+        number += sequence_number not in lost_there
+    return a_measurement(samples)
+
+
+@pytest.mark.parametrize(
+    ("lost_there", "lost_back", "expected"),
+    [
+        ({1}, {5}, [Loss(forward=1), Loss(reverse=1), Loss()]),
+        ({3}, set(), [Loss(forward=1), Loss(), Loss()]),
+        ({4}, set(), [Loss(), Loss(forward=1), Loss()]),
+        (set(), {3}, [Loss(reverse=1), Loss(), Loss()]),
+        (set(), {4}, [Loss(), Loss(reverse=1), Loss()]),
+        (set(), {4, 5, 6, 7}, [Loss(), Loss(reverse=4), Loss()]),
+        ({4, 5, 6, 7}, {9}, [Loss(), Loss(forward=4), Loss(reverse=1)]),
+        ({2}, {11}, [Loss(forward=1), Loss(), Loss(unknown=1)]),
+        (set(), {7, 8, 9, 10, 11}, [Loss(), Loss(unknown=1), Loss(unknown=4)]),
+    ],
+)
+def test_losses_keep_their_direction(
+    lost_there: set[int], lost_back: set[int], expected: list[Loss]
+) -> None:
+    cut = parts(an_even_way(lost_there, lost_back), 4)
+    assert [measure(part).loss for part in cut] == expected
+
+
+@given(st.lists(any_fate, min_size=1, max_size=40), st.integers(1, 12))
+def test_parts_add_up_to_the_session(fates: list[Fate], size: int) -> None:
+    session = a_measurement(*carry(fates))
+    cut = list(parts(session, size))
+    assert sums(cut) == sums([session])
+    assert all(min(measure(part).loss) >= 0 for part in cut)
+    delays = sorted(value for part in cut for value in measure(part).round_trip.delay.values)
+    assert delays == list(measure(session).round_trip.delay.values)

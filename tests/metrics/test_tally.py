@@ -1,0 +1,185 @@
+"""Tallies: on any session what the exact metrics say, whole or in parts."""
+
+from random import Random
+
+import pytest
+
+from twamp.endpoint import Endpoint
+from twamp.metrics.measure import Measurement, Metrics, Sample, measure
+from twamp.metrics.tally import SessionFold, Tally
+from twamp.protocol.timestamps import ErrorEstimate, ntp_from_unix_ns, unix_ns_from_ntp
+
+MS = 1_000_000
+TIMEOUT_NS = 20 * MS
+BEGIN_NS = 1_800_000_000 * 10**9
+END = Endpoint.from_sockaddr(("127.0.0.1", 1))
+
+
+def a_session(random: Random, count: int) -> Measurement:
+    """Packets lost, copied, late and overtaken on either way, as chance has it."""
+    spread = random.choice([0, MS // 2, 5 * MS])
+    loss, copies = random.choice([0, 0.1, 0.5]), random.choice([0, 0.1])
+    departures = [BEGIN_NS + number * MS for number in range(count)]
+    there = []  # (arrival at the reflector, number)
+    for number, t1 in enumerate(departures):
+        for _ in range(1 + (random.random() < copies)):
+            if random.random() >= loss:
+                there.append((t1 + 1000 + random.randint(0, spread), number))  # noqa: PERF401
+    back = []  # (arrival, number, reflector number, its arrival)
+    for reflected, (t2, number) in enumerate(sorted(there)):
+        for _ in range(1 + (random.random() < copies)):
+            if random.random() >= loss / 2:
+                late = TIMEOUT_NS if random.random() < 0.02 else 0
+                back.append((t2 + 1500 + late + random.randint(0, spread), number, reflected, t2))
+    samples: dict[int, Sample] = {}
+    duplicates = []
+    estimate = int(ErrorEstimate.covering(5000, synchronized=random.random() < 0.9))
+    for rank, (t4, number, reflected, t2) in enumerate(sorted(back), 1):
+        sample = Sample(
+            t1=ntp_from_unix_ns(departures[number]),
+            t2=ntp_from_unix_ns(t2),
+            t3=ntp_from_unix_ns(t2 + 500),
+            t4=ntp_from_unix_ns(t4),
+            sequence_number=number,
+            reflector_sequence_number=reflected,
+            rank=rank,
+            lateness_ns=random.randint(0, 5000),
+            sender_error_estimate=0x8107,
+            reflector_error_estimate=estimate,
+            sender_ttl=random.choice([254, 255]),
+            ttl=253,
+            tos=random.choice([0, 46 << 2, 3]),
+            t1_source=2,
+            t4_source=random.choice([1, 2]),
+        )
+        if number in samples:
+            duplicates.append(sample)
+        else:
+            samples[number] = sample
+    silent = Sample(*[0] * 15)
+    rows = [
+        samples.get(
+            number,
+            silent._replace(
+                t1=ntp_from_unix_ns(t1),
+                sequence_number=number,
+                t1_source=0 if random.random() < 0.02 else 2,
+            ),
+        )
+        for number, t1 in enumerate(departures)
+    ]
+    return Measurement(
+        sid=bytes(16),
+        source=END,
+        destination=END,
+        samples=rows,
+        duplicates=duplicates,
+        loss_timeout_ns=TIMEOUT_NS,
+    )
+
+
+def fold(measurement: Measurement, tallies: list[Tally], random: Random) -> None:
+    """All of a session, in batches such as come of a ring, over the tallies in turn."""
+    session = SessionFold(measurement.loss_timeout_ns)
+    rows, copies = list(measurement.samples), list(measurement.duplicates)
+    share = -(-len(rows) // len(tallies))
+    for place, tally in enumerate(tallies):
+        left = rows[place * share : (place + 1) * share]
+        while left:
+            batch, left = left[: (size := random.randint(1, 30))], left[size:]
+            numbers = range(batch[-1].sequence_number + 1)
+            session.add_duplicates(copy for copy in copies if copy.sequence_number in numbers)
+            copies = [copy for copy in copies if copy.sequence_number not in numbers]
+            session.add(batch, tally)
+    session.finish(tallies[-1])
+
+
+def counts(of: Tally | Metrics) -> dict[str, object]:
+    names = ("sent", "received", "lost", "send_duplicates", "reflect_duplicates", "reordering")
+    return {name: getattr(of, name) for name in names}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_tally_says_what_the_exact_metrics_say(seed: int) -> None:
+    random = Random(seed)
+    measurement = a_session(random, random.choice([1, 10, 300]))
+    exact, tally = measure(measurement), Tally()
+    fold(measurement, [tally], random)
+    assert counts(tally) == counts(exact)
+    assert tally.loss == exact.loss
+    assert tally.synchronized == exact.synchronized
+    assert tally.clocks_apart == exact.clocks_apart
+    assert tally.error_ns == exact.send.error_ns
+    assert tally.sender_error_ns == exact.sender_error_ns
+    assert tally.reflector_error_ns == exact.reflector_error_ns
+    assert (tally.reflect_dscp, tally.reflect_ecn) == (exact.reflect_dscp, exact.reflect_ecn)
+    assert tally.lateness.mean == exact.lateness.mean
+    assert (tally.t1_sources, tally.t4_sources) == (exact.t1_sources, exact.t4_sources)
+    for name in ("round_trip", "send", "reflect"):
+        mine, theirs = getattr(tally, name), getattr(exact, name)
+        for histogram, distribution in ((mine.delay, theirs.delay), (mine.ipdv, theirs.ipdv)):
+            assert histogram.count == len(distribution.values)
+            assert histogram.mean == distribution.mean
+            assert histogram.standard_deviation == distribution.standard_deviation
+            assert (histogram.minimum, histogram.maximum) == (
+                distribution.minimum,
+                distribution.maximum,
+            )
+            near = distribution.percentile(95)
+            if near is not None:
+                assert histogram.percentile(95) == pytest.approx(near, rel=0.001)
+        pdv = theirs.pdv.percentile(99)
+        if pdv is not None:
+            allowed = theirs.delay.percentile(99) / 1000 + 1
+            assert mine.pdv(99) == pytest.approx(pdv, abs=allowed)
+    assert tally.processing.minimum == exact.processing.minimum
+    assert len(tally.send_hops) == exact.send_hops.distinct
+    if exact.first is not None and exact.last is not None:
+        assert tally.first == unix_ns_from_ntp(exact.first)
+        assert tally.last == unix_ns_from_ntp(exact.last)
+
+
+def test_the_sessions_of_this_test_have_everything_in_them() -> None:
+    totals = Tally()
+    for seed in range(60):
+        random = Random(seed)
+        fold(a_session(random, random.choice([1, 10, 300])), [totals], random)
+    assert min(totals.loss) > 10
+    assert min(totals.reordering) > 10
+    assert min(totals.send_duplicates, totals.reflect_duplicates) > 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_add_up_to_the_whole(seed: int) -> None:
+    random = Random(seed)
+    measurement = a_session(random, 300)
+    exact = measure(measurement)
+    parts = [Tally() for _ in range(4)]
+    fold(measurement, parts, random)
+    whole = Tally.of(parts)
+    assert counts(whole) == counts(exact)
+    assert whole.round_trip.ipdv.count == len(exact.round_trip.ipdv.values)
+    assert whole.round_trip.delay.mean == exact.round_trip.delay.mean
+    assert whole.sender_error_ns == exact.sender_error_ns
+    assert whole.send.delay.standard_deviation == exact.send.delay.standard_deviation
+    for part in (*parts, whole):
+        assert sum(part.loss) == part.lost
+        assert min(part.loss) >= 0
+
+
+def test_an_empty_tally_knows_nothing() -> None:
+    tally = Tally.of([Tally(), Tally()])
+    assert tally == Tally()
+    assert (tally.first, tally.error_ns, tally.synchronized, tally.clocks_apart) == (
+        None,
+        None,
+        False,
+        False,
+    )
+
+
+def test_counters_add_up() -> None:
+    tally = Tally()
+    tally.add_counters(drops={"late": 2, "short": 0}, send_errors=1, stalls=3)
+    tally.merge(tally)
+    assert (tally.drops, tally.send_errors, tally.stalls) == ({"late": 4}, 2, 6)

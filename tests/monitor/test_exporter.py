@@ -1,0 +1,130 @@
+"""twping's metrics: what is in a tally is what Prometheus reads."""
+
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from tests.conftest import NOT_TESTED
+from twamp.metrics.tally import Tally
+from twamp.monitor.exporter import BOUNDS_NS, Snapshot, TargetState, target_families
+
+MS = 1_000_000
+LABELS = {"target": "paris", "session": "0"}
+
+
+def a_tally() -> Tally:
+    tally = Tally(
+        sent=100, received=90, late=1, forward=2, reverse=3, unknown=4, reordered=5,
+        send_duplicates=6, reflect_duplicates=7, stalls=8,
+    )  # fmt: skip
+    for value in (MS, 2 * MS, 2 * MS, 30_000 * MS):
+        tally.round_trip.delay.add(value)
+    for value in (-MS, 3 * MS):
+        tally.send.delay.add(value)
+    tally.send_hops.update({3: 10, 4: 80})
+    tally.reflect_hops.update({0: 90})
+    tally.t1_sources.update({"kernel": 98, "hardware": 2})
+    tally.t4_sources.update({"kernel": 90})
+    return tally
+
+
+def text_of(targets: list[TargetState]) -> str:
+    class Given(Collector):
+        def collect(self) -> list[Metric]:
+            return list(target_families(targets))
+
+    registry = CollectorRegistry()
+    registry.register(Given())
+    return generate_latest(registry).decode()
+
+
+@pytest.fixture
+def text() -> str:
+    session = Snapshot(labels=LABELS, totals=a_tally(), last=a_tally())
+    silent = Snapshot(labels={"target": "rome", "session": "0"}, totals=Tally(), last=None)
+    return text_of(
+        [
+            TargetState(target="paris", is_open=True, connections=2, sessions=[session]),
+            TargetState(target="rome", is_open=False, connections=0, sessions=[silent]),
+        ]
+    )
+
+
+def value(text: str, name: str, **labels: str) -> float:
+    [found] = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and sample.labels == labels
+    ]
+    return found
+
+
+def test_counters_and_gauges_are_those_of_the_tally(text: str) -> None:
+    for name, expected in (
+        ("twamp_packets_sent_total", 100),
+        ("twamp_packets_received_total", 90),
+        ("twamp_packets_duplicate_total", 13),
+        ("twamp_packets_reordered_total", 5),
+        ("twamp_sender_stalls_total", 8),
+    ):
+        assert value(text, name, **LABELS) == expected
+    lost = {"late": 1, "forward": 2, "reverse": 3, "unknown": 4}
+    for direction, expected in lost.items():
+        assert value(text, "twamp_packets_lost_total", **LABELS, direction=direction) == expected
+    for point, source, packets in (
+        ("T1", "kernel", 98), ("T1", "hardware", 2), ("T1", "user", 0), ("T4", "kernel", 90),
+    ):  # fmt: skip
+        stamps = {**LABELS, "point": point, "source": source}
+        assert value(text, "twamp_timestamp_packets_total", **stamps) == packets
+    assert value(text, "twamp_hops", **LABELS, direction="forward") == 4
+    assert value(text, "twamp_hops", **LABELS, direction="reverse") == 0
+    assert value(text, "twamp_target_connected", target="paris") == 1
+    assert value(text, "twamp_target_connections_total", target="paris") == 2
+    assert value(text, "twamp_target_connected", target="rome") == 0
+
+
+def test_delays_are_histograms_in_seconds(text: str) -> None:
+    def bucket(le: str) -> float:
+        return value(text, "twamp_rtt_seconds_bucket", **LABELS, le=le)
+
+    assert [bucket(le) for le in ("0.0005", "0.001", "0.002", "10.0", "+Inf")] == [0, 1, 3, 3, 4]
+    assert value(text, "twamp_rtt_seconds_count", **LABELS) == 4
+    assert value(text, "twamp_rtt_seconds_sum", **LABELS) == pytest.approx(30.005)
+    # A delay may be negative where the clocks differ.
+    forward = {**LABELS, "direction": "forward"}
+    assert value(text, "twamp_delay_seconds_bucket", **forward, le="1e-05") == 1
+    assert value(text, "twamp_delay_seconds_sum", **forward) == pytest.approx(0.002)
+    assert len(BOUNDS_NS) == 19
+
+
+def test_variation_names_its_method(text: str) -> None:
+    for method, expected in (("p95_p50", 29.998), ("pdv_p99", 29.999)):
+        found = value(
+            text, "twamp_delay_variation_seconds", **LABELS, direction="round_trip", method=method
+        )
+        assert found == pytest.approx(expected, rel=0.001)
+
+
+def test_what_was_not_measured_has_no_gauge(text: str) -> None:
+    families = text_string_to_metric_families(text)
+    gauges = [
+        sample
+        for family in families
+        for sample in family.samples
+        if sample.name in ("twamp_hops", "twamp_delay_variation_seconds")
+    ]
+    assert gauges
+    assert all(sample.labels["target"] == "paris" for sample in gauges)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason=f"{NOT_TESTED}: no promtool")
+def test_promtool_finds_no_fault(text: str) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

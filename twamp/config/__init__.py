@@ -1,0 +1,1 @@
+"""Options: their rows, their readers, and the files they stand in."""

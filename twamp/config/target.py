@@ -1,0 +1,50 @@
+"""Whom twping measures, and how the command line writes it.
+
+A host is a name or an address: ``host``, ``host:port``, ``v6``, ``[v6]`` or ``[v6]:port``.
+"""
+
+import contextlib
+import re
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from twamp.config.readers import HIGHEST_PORT
+from twamp.errors import ConfigError
+
+
+class Target(NamedTuple):
+    """Whom to measure, and whom to ask: both as written, the latter with its TCP port."""
+
+    host: str
+    server: str
+    port: int
+
+
+def split_host(text: str) -> tuple[str, int | None]:
+    """Host and port (None: not said) of what the command line calls a host; else ConfigError."""
+    match = re.fullmatch(r"\[([^]]+)\](?::(\d{0,5}))?|([^:\[\]]+)(?::(\d{1,5}))?", text, re.ASCII)
+    if match is None:
+        with contextlib.suppress(ValueError):
+            if ip_address(text).version == 6:
+                return text, None
+        raise ConfigError(f"{text!r} is no host; write host, host:port or [IPv6 address]:port")
+    # Vyatta's twping writes [host]: for the default port.
+    host, digits = match[1] or match[3], match[2] or match[4]
+    if digits and not 1 <= int(digits) <= HIGHEST_PORT:
+        raise ConfigError(
+            f"{text!r}: port {digits} is out of range; it goes from 1 to {HIGHEST_PORT}"
+        )
+    return host, int(digits) if digits else None
+
+
+def read_target(
+    host: str, server: str | None, *, default_port: int, zero_addresses: bool
+) -> Target:
+    """What HOST and SERVER say; ConfigError where they contradict each other."""
+    name, port = split_host(host)
+    asked, asked_port = split_host(server or host)
+    if server and port is not None and port != asked_port:
+        raise ConfigError(f"{host!r}: the TCP port belongs to SERVER, {server!r}")
+    if server and zero_addresses:
+        raise ConfigError("zero-addresses: names no addresses, so packets go to SERVER; leave HOST")
+    return Target(name, asked, default_port if asked_port is None else asked_port)

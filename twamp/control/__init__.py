@@ -1,0 +1,1 @@
+"""TWAMP-Control over TCP, both ends."""

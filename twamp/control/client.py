@@ -1,0 +1,462 @@
+"""The Control-Client: asks a Server for test sessions (RFC 5357 section 3)."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+from twamp.endpoint import Endpoint, IPAddress
+from twamp.errors import ProtocolError, Refused, RemoteProtocolError
+from twamp.protocol.control_messages import (
+    SECURITY_MODES,
+    Accept,
+    AcceptSession,
+    Modes,
+    RequestTWSession,
+    ServerGreeting,
+    ServerStart,
+    SetUpResponse,
+    StartAck,
+    StartSessions,
+    StopSessions,
+    type_p_descriptor_from_dscp,
+)
+from twamp.protocol.conversation import SECOND, Conversation, Role, Timers
+from twamp.protocol.crypto import PacketKeys, SessionKeys, packet_keys, seal_token, token_key
+from twamp.protocol.message import Message
+from twamp.protocol.timestamps import interval_from_ns
+
+logger = logging.getLogger("twamp.control_client")
+
+READ_SIZE = 4096
+REQUESTS_AHEAD = 32
+TIMEOUT = 10.0
+TIMEOUT_OF_MANY = 2.0  # to connect to an address that is not a name's last
+MAXIMUM_COUNT = 32768  # RFC 5357 section 6
+LEAST_COUNT = 1024  # RFC 4656 section 3.1
+# Strongest first.
+PREFERENCE = (Modes.ENCRYPTED, Modes.AUTHENTICATED, Modes.MIXED, Modes.UNAUTHENTICATED)
+SECURED = Modes.ENCRYPTED | Modes.AUTHENTICATED | Modes.MIXED
+
+_MEANING = {
+    Accept.FAILURE: "failure, reason unspecified",
+    Accept.INTERNAL_ERROR: "internal error",
+    Accept.NOT_SUPPORTED: "some aspect of the request is not supported",
+    Accept.PERMANENT_RESOURCE_LIMITATION: "permanent resource limitation",
+    Accept.TEMPORARY_RESOURCE_LIMITATION: "temporary resource limitation: try again later",
+    Accept.SA_NOT_FOUND: "no such IKEv2 security association",
+}
+
+# A Server that has vanished is noticed in half a minute, though nothing is said while sessions run.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
+
+AnswerT = TypeVar("AnswerT", bound=Message)
+
+
+class Credentials(NamedTuple):
+    """A user of the Server's, for the secured modes."""
+
+    user: str
+    passphrase: bytes
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.user!r}, …)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRequest:
+    """What a test session shall be like (RFC 5357 section 3.5).
+
+    ``sender_address`` and ``receiver_address`` default to those of the control connection and go out as
+    zero then.  ``padding_length`` in octets; ``start_time`` an NTP timestamp (0: at once);
+    ``timeout_ns``: how long after Stop-Sessions the Session-Reflector still answers.
+    """
+
+    sender_port: int
+    receiver_port: int
+    padding_length: int = 0
+    start_time: int = 0
+    timeout_ns: int = 2 * SECOND
+    dscp: int = 0
+    sender_address: IPAddress | None = None
+    receiver_address: IPAddress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedSession:
+    """A session that the Server has accepted, and the two ends of its test packets."""
+
+    sid: bytes
+    sender: Endpoint
+    reflector: Endpoint
+    mode: Modes = Modes.UNAUTHENTICATED  # of the test packets
+    keys: PacketKeys | None = field(default=None, repr=False)  # where that mode protects them
+
+
+class ControlClient:
+    """One TWAMP-Control connection.
+
+    ::
+
+        async with await ControlClient.connect("192.0.2.1") as client:
+            session = await client.request_session(SessionRequest(…))
+            await client.start_sessions()
+            …                                # a SessionSender measures
+            await client.stop_sessions()
+
+    Every method raises :class:`~twamp.errors.Refused` when the Server says no,
+    :class:`~twamp.errors.ProtocolError` when it breaks the rules or does not answer in time, and
+    :class:`OSError` when the connection fails.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.local = Endpoint.from_sockaddr(writer.get_extra_info("sockname"))
+        self.remote = Endpoint.from_sockaddr(writer.get_extra_info("peername"))
+        self._keys: SessionKeys | None = None
+        self._conversation = Conversation(
+            Role.CONTROL_CLIENT,
+            now_ns=time.monotonic_ns(),
+            timers=Timers(response_ns=int(timeout * SECOND)),
+        )
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    @classmethod
+    async def connect(
+        cls,
+        host: str,
+        port: int = 862,
+        *,
+        timeout: float = TIMEOUT,
+        source_address: str | None = None,
+        family: int = 0,
+        interface: str | None = None,
+        dscp: int = 0,
+        credentials: Credentials | None = None,
+        modes: Modes | None = None,
+        maximum_count: int = MAXIMUM_COUNT,
+    ) -> Self:
+        """Connects to the first address of ``host`` that answers, and agrees on a mode.
+
+        That is the strongest of ``modes`` that the Server offers: by default unauthenticated, and with
+        ``credentials`` any but that, so that nothing is less protected than was meant.  A Server that asks
+        for more than ``maximum_count`` iterations to make a key is refused.
+
+        ``timeout``: seconds for the connection and for every answer; ``family``: ``AF_INET``,
+        ``AF_INET6`` or 0; ``source_address``: an address of this machine, or a name of one; ``dscp``
+        marks the control packets.
+        """
+        sock = await _open_connection(
+            await _resolve(host, port, family), timeout, source_address, interface, dscp
+        )
+        try:
+            reader, writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE)
+            client = cls(reader, writer, timeout)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            await client._set_up(credentials, modes, maximum_count)
+        except BaseException:
+            await client.aclose()
+            raise
+        return client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connection; sessions that were not stopped end at the Server."""
+        self._conversation.close(time.monotonic_ns())
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    # ---- the conversation --------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> Modes:
+        """The security mode that was agreed on."""
+        return self._conversation.mode & SECURITY_MODES
+
+    async def _set_up(
+        self, credentials: Credentials | None, modes: Modes | None, maximum_count: int
+    ) -> None:
+        if modes is None:
+            modes = Modes.UNAUTHENTICATED if credentials is None else SECURED
+        greeting = await self._receive(ServerGreeting)
+        if not greeting.modes:
+            raise Refused(
+                f"{self.remote} offers no mode: it does not want to talk to us now",
+                accept=Accept.FAILURE,
+                section="RFC 4656 section 3.1",
+            )
+        possible = greeting.modes & modes & (SECURED if credentials else ~SECURED)
+        mode = next((mode for mode in PREFERENCE if mode & possible), Modes(0))
+        if not mode:
+            await self._decline()
+            raise Refused(
+                f"{self.remote} offers {_names(greeting.modes)}, acceptable would be {_names(modes)}",
+                accept=Accept.NOT_SUPPORTED,
+                section="RFC 4656 section 3.1",
+            )
+        if credentials is None or mode is Modes.UNAUTHENTICATED:
+            self._send(SetUpResponse(mode))
+        else:
+            await self._prove(greeting, mode, credentials, maximum_count)
+        start = await self._receive(ServerStart)
+        self._insist(start.accept, "the connection", "RFC 4656 section 3.1")
+
+    async def _decline(self) -> None:
+        self._send(SetUpResponse(Modes(0)))
+        await self._writer.drain()
+
+    async def _prove(
+        self, greeting: ServerGreeting, mode: Modes, credentials: Credentials, maximum_count: int
+    ) -> None:
+        """Sends the Token: that we know the passphrase, and the keys of this connection."""
+        if not LEAST_COUNT <= greeting.count <= maximum_count:
+            await self._decline()
+            raise Refused(
+                f"{self.remote} wants {greeting.count} iterations for a key; we do {LEAST_COUNT} to"
+                f" {maximum_count} (--maximum-pbkdf2-count)",
+                accept=Accept.NOT_SUPPORTED,
+                section="RFC 5357 section 6",
+            )
+        key = await asyncio.get_running_loop().run_in_executor(
+            None, token_key, credentials.passphrase, greeting.salt, greeting.count
+        )
+        self._keys = SessionKeys(secrets.token_bytes(16), secrets.token_bytes(32))
+        self._conversation.use_keys(self._keys)
+        self._send(
+            SetUpResponse(
+                mode,
+                key_id=credentials.user.encode().ljust(80, b"\0"),
+                token=seal_token(key, greeting.challenge, self._keys),
+                client_iv=secrets.token_bytes(16),
+            )
+        )
+
+    async def request_session(self, request: SessionRequest) -> AcceptedSession:
+        """Asks for a session; the Server may choose another Receiver Port than the one asked for."""
+        self._send_request(request)
+        return await self._receive_accept(request)
+
+    async def request_sessions(
+        self, requests: Iterable[SessionRequest], ahead: int = REQUESTS_AHEAD
+    ) -> AsyncIterator[AcceptedSession]:
+        """Asks for many, in that order, with up to ``ahead`` (1..) requests that wait for their answers.
+
+        That saves a round trip each.  :class:`~twamp.errors.Refused` ends it: what was asked for after that
+        one stays unanswered, and the connection is of no more use.
+        """
+        waiting: deque[SessionRequest] = deque()
+        for request in requests:
+            self._send_request(request)
+            waiting.append(request)
+            if len(waiting) == ahead:
+                yield await self._receive_accept(waiting.popleft())
+        while waiting:
+            yield await self._receive_accept(waiting.popleft())
+
+    def _send_request(self, request: SessionRequest) -> None:
+        reflector = request.receiver_address or self.remote.address
+        self._send(
+            RequestTWSession(
+                ip_version=reflector.version,
+                sender_port=request.sender_port,
+                receiver_port=request.receiver_port,
+                sender_address=_address_field(request.sender_address),
+                receiver_address=_address_field(request.receiver_address),
+                padding_length=request.padding_length,
+                start_time=request.start_time,
+                timeout=interval_from_ns(request.timeout_ns),
+                type_p_descriptor=type_p_descriptor_from_dscp(request.dscp),
+            )
+        )
+
+    async def _receive_accept(self, request: SessionRequest) -> AcceptedSession:
+        sender = request.sender_address or self.local.address
+        reflector = request.receiver_address or self.remote.address
+        answer = await self._receive(AcceptSession)
+        self._insist(answer.accept, "the session", "RFC 5357 section 3.5")
+        return AcceptedSession(
+            sid=answer.sid,
+            sender=self.local._replace(address=sender, port=request.sender_port),
+            reflector=self.remote._replace(address=reflector, port=answer.port),
+            mode=Modes.UNAUTHENTICATED if self.mode is Modes.MIXED else self.mode,
+            keys=self._packet_keys(answer.sid),
+        )
+
+    def _packet_keys(self, sid: bytes) -> PacketKeys | None:
+        """RFC 5618 section 3.1: in mixed mode the test packets are not protected."""
+        if self._keys is None or self.mode is Modes.MIXED:
+            return None
+        return packet_keys(sid, self._keys)
+
+    async def start_sessions(self) -> None:
+        """From now on the Session-Reflector answers (RFC 5357 section 3.7)."""
+        self._send(StartSessions())
+        answer = await self._receive(StartAck)
+        self._insist(answer.accept, "to start the sessions", "RFC 4656 section 3.7")
+
+    async def stop_sessions(self, accept: Accept = Accept.OK) -> None:
+        """Ends the sessions of this round; there is no answer (RFC 5357 section 3.8)."""
+        self._send(StopSessions(accept, number_of_sessions=len(self._conversation.accepted)))
+        await self._writer.drain()
+
+    async def wait_for_the_end(self) -> None:
+        """While sessions run: returns never, but raises when the Server ends them or the connection.
+
+        A Server that has gone without a word is found out by TCP, within half a minute.
+        """
+        octets = await self._reader.read(READ_SIZE)
+        if not octets:
+            self._hang_up()
+        raise RemoteProtocolError(f"{self.remote} has ended the sessions")
+
+    # ---- octets ------------------------------------------------------------------------------------
+
+    def _send(self, message: Message) -> None:
+        logger.debug("%s < %s", self.remote, message)
+        self._writer.write(self._conversation.send(message, time.monotonic_ns()))
+
+    async def _receive(self, kind: type[AnswerT]) -> AnswerT:
+        """The answer that is due, which can only be of one kind."""
+        while True:
+            now_ns = time.monotonic_ns()
+            message = self._conversation.next_message(now_ns)
+            if message is not None:
+                logger.debug("%s > %s", self.remote, message)
+                assert isinstance(message, kind)
+                return message
+            due_ns = self._conversation.get_timer()
+            assert due_ns is not None, "an answer is owed, so it has a deadline"
+            try:
+                async with asyncio.timeout(max(0, due_ns - now_ns) / SECOND):
+                    octets = await self._reader.read(READ_SIZE)
+            except TimeoutError:
+                state = self._conversation.state
+                if self._conversation.handle_timer(time.monotonic_ns()) is None:
+                    continue
+                raise RemoteProtocolError(
+                    f"{self.remote} does not answer ({state.value}): is it a TWAMP Server?"
+                ) from None
+            if not octets:
+                self._hang_up()
+            self._conversation.receive_data(octets, time.monotonic_ns())
+
+    def _hang_up(self) -> None:
+        try:
+            self._conversation.receive_eof(time.monotonic_ns())
+        except ProtocolError as error:
+            raise RemoteProtocolError(f"{self.remote} closed the connection: {error}") from None
+        raise RemoteProtocolError(f"{self.remote} closed the connection")
+
+    def _insist(self, accept: Accept, what: str, section: str) -> None:
+        if accept is not Accept.OK:
+            raise Refused(
+                f"{self.remote} refused {what}: Accept {int(accept)}, {_MEANING[accept]}",
+                accept=accept,
+                section=section,
+            )
+
+
+def _names(modes: Modes) -> str:
+    known = [str(mode.name).lower() for mode in PREFERENCE if mode & modes]
+    return ", ".join(known) or "no mode that we know"
+
+
+def _address_field(address: IPAddress | None) -> bytes:
+    return bytes(16) if address is None else address.packed.ljust(16, b"\0")
+
+
+async def _resolve(host: str, port: int, family: int) -> Sequence[tuple[Any, ...]]:
+    return await asyncio.get_running_loop().getaddrinfo(
+        host, port, family=family, type=socket.SOCK_STREAM
+    )
+
+
+async def _open_connection(
+    candidates: Sequence[tuple[Any, ...]],
+    timeout: float,
+    source_address: str | None,
+    interface: str | None,
+    dscp: int,
+) -> socket.socket:
+    """A connected socket to the first candidate that answers; OSError, with each one's, if none does.
+
+    They are tried in the resolver's order (RFC 6724).  One that has others behind it gets less time.
+    """
+    failures: list[str] = []
+    number = errno.EHOSTUNREACH
+    for place, (family, kind, protocol, _, sockaddr) in enumerate(candidates, 1):
+        sock = socket.socket(family, kind, protocol)
+        patience = timeout if place == len(candidates) else min(timeout, TIMEOUT_OF_MANY)
+        try:
+            sock.setblocking(False)
+            await _prepare(sock, source_address, interface, dscp)
+            async with asyncio.timeout(patience):
+                await asyncio.get_running_loop().sock_connect(sock, sockaddr)
+        except (OSError, TimeoutError) as error:
+            sock.close()
+            number = error.errno or errno.ETIMEDOUT
+            reason = _reason(error, source_address)
+            failures.append(f"{Endpoint.from_sockaddr(sockaddr)}: {reason}")
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise OSError(number, ", ".join(failures) or "the name has no address")
+
+
+def _reason(error: OSError, source_address: str | None) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"source address {source_address}: {error.strerror}"
+    return os.strerror(error.errno) if error.errno else "no answer in time"
+
+
+async def _prepare(
+    sock: socket.socket, source_address: str | None, interface: str | None, dscp: int
+) -> None:
+    for level, option, value in _KEEPALIVE:
+        sock.setsockopt(level, option, value)
+    if interface is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    if dscp:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    if source_address is not None:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            source_address, 0, family=sock.family, type=socket.SOCK_STREAM
+        )
+        sock.bind(found[0][4])

@@ -1,0 +1,420 @@
+"""One TWAMP-Control connection, from the greeting to its end (RFC 5357 section 3).
+
+A connection is a coroutine that reads, asks the Conversation for the next message, and answers it; a
+message is handled by the method ``on_`` + its name.  Whatever a client sends or fails to send ends its
+own connection at most.
+"""
+
+import asyncio
+import itertools
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from twamp.config.reflector import ReflectorConfig
+from twamp.control.admission import Admission, client_of
+from twamp.control.authenticator import Authenticator, user_of
+from twamp.control.sessions import (
+    UNPROTECTED,
+    Control,
+    GrantedSession,
+    Protected,
+    Refusal,
+    Sessions,
+    SessionState,
+    read_request,
+)
+from twamp.endpoint import Endpoint
+from twamp.errors import IntegrityError, ProtocolError
+from twamp.protocol.control_messages import (
+    SECURITY_MODES,
+    Accept,
+    AcceptSession,
+    Modes,
+    RequestTWSession,
+    ServerGreeting,
+    ServerStart,
+    SetUpResponse,
+    StartAck,
+    StartSessions,
+    StopSessions,
+)
+from twamp.protocol.conversation import (
+    SECOND,
+    Conversation,
+    Expiry,
+    Role,
+    State,
+    Timers,
+    UnexpectedCommand,
+    check_mode,
+)
+from twamp.protocol.crypto import SessionKeys, packet_keys
+from twamp.protocol.message import Message
+
+logger = logging.getLogger("twamp.connection")
+
+READ_SIZE = 4096
+CLOSE_WITHIN = 1.0  # seconds for a client to take what is still to be sent
+
+# What can go wrong, beside what is refused; counted from 0.
+EVENTS = (
+    *("accept_failed", "authentication_failed", "clock_stepped", "hmac_failed", "interface_lost"),
+    *("maximum_connection_duration", "mode_refused", "protocol_error", "reload_failed"),
+    *("servwait", "unexpected_command"),
+)
+
+
+@dataclass(eq=False)
+class Service:
+    """What the connections of one Server share; the Server replaces ``config`` and ``offered`` at a reload."""
+
+    config: ReflectorConfig
+    offered: Modes
+    start_time: int  # RFC 4656 section 3.1: the same for every client of this instance
+    admission: "Admission[Connection]"
+    authenticator: Authenticator
+    sessions: Sessions
+    events: Counter[str]
+    established: int = 0  # since the start
+    handshake_timeouts: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    draining: bool = False
+
+    @property
+    def timers(self) -> Timers:
+        return Timers(
+            servwait_ns=self.config.server_inactivity_timeout * SECOND,
+            handshake_ns=self.config.handshake_timeout * SECOND,
+        )
+
+
+class Connection:
+    """One TWAMP-Control connection and the test sessions asked for on it."""
+
+    _ids = itertools.count(1)
+
+    def __init__(
+        self,
+        service: Service,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        local: Endpoint,
+        remote: Endpoint,
+    ) -> None:
+        self.id = next(self._ids)
+        self.local = local
+        self.remote = remote
+        self.began_ns = self.heard_ns = time.monotonic_ns()
+        self.mode = Modes(0)
+        self.user: str | None = None
+        self.sessions: list[GrantedSession] = []
+        self._service = service
+        self._reader = reader
+        self._writer = writer
+        self._outgoing = bytearray()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._end_reason = ""
+        self._duration_timer: asyncio.TimerHandle | None = None
+        self.greeting = ServerGreeting(
+            service.offered,
+            challenge=secrets.token_bytes(16),
+            salt=secrets.token_bytes(16),
+            count=service.config.pbkdf2_count,
+        )
+        self._keys: SessionKeys | None = None
+        self._conversation = Conversation(Role.SERVER, now_ns=self.began_ns, timers=service.timers)
+
+    @property
+    def state(self) -> State:
+        return self._conversation.state
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether a test session of it is not stopped yet."""
+        return any(session.state is not SessionState.ENDED for session in self.sessions)
+
+    async def serve(self) -> None:
+        """The whole life of the connection; sessions that are not stopped end with it."""
+        self._task = asyncio.current_task()
+        self._log("connection_start", "connected to %s", self.local)
+        reason = "shutting down"
+        try:
+            reason = await self._converse()
+        except IntegrityError as error:
+            self._service.events["hmac_failed"] += 1
+            reason = f"tampered with, or broken: {error}"
+        except ProtocolError as error:
+            self._service.events["protocol_error"] += 1
+            reason = f"protocol error: {error}"
+        except OSError as error:
+            reason = f"connection lost: {error}"
+        except asyncio.CancelledError:
+            if not self._end_reason:
+                raise
+            reason = self._end_reason
+        finally:
+            self._task = None
+            self._cancel_timers()
+            for session in self.sessions:
+                self._service.sessions.abandon(session, "its control connection ended")
+            self._service.admission.end(self)
+            self._log("connection_end", "disconnected: %s", reason, reason=reason)
+            await self._close()
+
+    def end(self, reason: str) -> None:
+        """Ends the connection now, whatever it waits for."""
+        if not self._end_reason:
+            self._end_reason = reason
+            if self._task is not None:
+                self._task.cancel()
+
+    def reconfigure(self) -> None:
+        """Takes over the timeouts of the Service's config, which has changed."""
+        self._conversation.timers = self._service.timers
+        self._watch()
+        self._watch_duration()
+
+    async def _converse(self) -> str:
+        """Reads and answers until one end has had enough; returns why."""
+        self._send(self.greeting)
+        self._watch_duration()
+        while self.state is not State.CLOSED:
+            self._watch()
+            self._flush()
+            await self._writer.drain()
+            octets = await self._reader.read(READ_SIZE)
+            self.heard_ns = time.monotonic_ns()
+            if not octets:
+                self._conversation.receive_eof(self.heard_ns)
+                return "closed by the client"
+            self._conversation.receive_data(octets, self.heard_ns)
+            while (message := self._conversation.next_message(time.monotonic_ns())) is not None:
+                logger.debug("%s > %s", self.remote, message)
+                answer = await _HANDLERS[type(message)](self, message)
+                if answer is not None:
+                    self._send(answer)
+        return "closed by the server"
+
+    def _send(self, message: Message) -> None:
+        logger.debug("%s < %s", self.remote, message)
+        self._outgoing += self._conversation.send(message, time.monotonic_ns())
+
+    def _flush(self) -> None:
+        """All that is to be said, in one go: a client may have asked for a lot at once."""
+        if self._outgoing:
+            self._writer.write(bytes(self._outgoing))
+            self._outgoing.clear()
+
+    def _log(self, event: str, text: str, *values: object, **fields: object) -> None:
+        """One event of the connection, as a line and as fields."""
+        logger.info(
+            f"%s {text}",
+            self.remote,
+            *values,
+            extra={
+                "fields": {"event": event, "connection": self.id, "client": str(self.remote)}
+                | fields
+            },
+        )
+
+    # ---- deadlines -----------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Arms the timer for the conversation's next deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_ns = self._conversation.get_timer()
+        if due_ns is not None:
+            delay = max(0, due_ns - time.monotonic_ns()) / SECOND
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        expiry = self._conversation.handle_timer(time.monotonic_ns())
+        if expiry is None:
+            self._watch()
+            return
+        if expiry is Expiry.HANDSHAKE:
+            self._service.handshake_timeouts += 1
+        elif expiry is Expiry.SERVWAIT:
+            self._service.events["servwait"] += 1
+        self._writer.transport.abort()  # who did not speak in time need not be waited for
+        self.end(f"timer: {expiry.value}")
+
+    def _watch_duration(self) -> None:
+        if self._duration_timer is not None:
+            self._duration_timer.cancel()
+            self._duration_timer = None
+        limit = self._service.config.maximum_connection_duration
+        if limit:
+            age = (time.monotonic_ns() - self.began_ns) / SECOND
+            loop = asyncio.get_running_loop()
+            self._duration_timer = loop.call_later(max(0, limit - age), self._on_duration)
+
+    def _on_duration(self) -> None:
+        self._service.events["maximum_connection_duration"] += 1
+        self.end("it has lasted maximum-connection-duration")
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, self._duration_timer):
+            if timer is not None:
+                timer.cancel()
+
+    async def _close(self) -> None:
+        self._flush()
+        self._writer.close()
+        # A client that does not read must not keep us: what it has not taken by then is lost to it.
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+    # ---- what the client says ----------------------------------------------------------------------
+
+    async def on_set_up_response(self, message: SetUpResponse) -> Message | None:
+        """RFC 4656 section 3.1: the client has chosen; what was not offered is refused."""
+        if not message.mode:
+            return None  # it declined, and the conversation is closed
+        fault = check_mode(self.greeting.modes, message.mode)
+        if fault is not None:
+            return self._refuse("mode_refused", Accept.NOT_SUPPORTED, fault)
+        mode = message.mode & SECURITY_MODES
+        if mode is not Modes.UNAUTHENTICATED:
+            self._keys = await self._service.authenticator.open_token(
+                client_of(self.remote.address), self.greeting, message
+            )
+            if self._keys is None:
+                return self._refuse(
+                    "authentication_failed",
+                    Accept.FAILURE,
+                    f"no such user and passphrase, {user_of(message)!r}",
+                )
+        full = self._service.admission.establish(self, self.remote.address)
+        if full is not None:
+            self._service.rejected[full] += 1
+            return self._refuse(None, Accept.TEMPORARY_RESOURCE_LIMITATION, full)
+        self._set_up(mode, message)
+        return ServerStart(
+            Accept.OK,
+            server_iv=secrets.token_bytes(16) if self._keys is not None else bytes(16),
+            start_time=self._service.start_time,
+        )
+
+    def _refuse(self, event: str | None, accept: Accept, reason: str) -> ServerStart:
+        if event is not None:
+            self._service.events[event] += 1
+        logger.warning(
+            "%s refused: %s",
+            self.remote,
+            reason,
+            extra={"fields": {"event": "connection_refused", "client": str(self.remote)}},
+        )
+        return ServerStart(accept)
+
+    def _set_up(self, mode: Modes, message: SetUpResponse) -> None:
+        self._service.established += 1
+        self.mode = mode
+        if self._keys is not None:
+            self.user = user_of(message)
+            self._conversation.use_keys(self._keys)
+            self._log("connection_set_up", "is %r, %s", self.user, mode_text(mode), user=self.user)
+
+    async def on_request_tw_session(self, message: RequestTWSession) -> Message:
+        """RFC 5357 section 3.5: every request gets one Accept-Session; a refusal keeps the connection."""
+        try:
+            session = self._grant(message)
+        except Refusal as refusal:
+            self._service.sessions.rejected[refusal.reason] += 1
+            logger.warning(
+                "%s session refused, %s: %s",
+                self.remote,
+                refusal.accept.name,
+                refusal,
+                extra={"fields": {"event": "session_refused", "reason": refusal.reason}},
+            )
+            return AcceptSession(refusal.accept)
+        self._log(
+            "session_start",
+            "%s accepted: %s to %s, DSCP %d, padding %d",
+            session,
+            session.asked.peer,
+            session.local,
+            session.asked.dscp,
+            session.asked.padding_length,
+            sid=session.sid.hex(),
+        )
+        return AcceptSession(Accept.OK, port=session.local.port, sid=session.sid)
+
+    def _grant(self, request: RequestTWSession) -> GrantedSession:
+        if self._service.draining:
+            raise Refusal(Accept.TEMPORARY_RESOURCE_LIMITATION, "draining", "shutting down")
+        asked = read_request(request, self.local, self.remote)
+        maximum = self._service.config.maximum_sessions_per_connection
+        if len(self.sessions) >= maximum:
+            raise Refusal(
+                Accept.TEMPORARY_RESOURCE_LIMITATION,
+                "maximum_sessions_per_connection",
+                f"{maximum} sessions on this connection (maximum-sessions-per-connection)",
+            )
+        sid = self._service.sessions.next_sid(asked.local)
+        session = self._service.sessions.accept(
+            sid, asked, Control(self.id, self.remote, self.local), self._protected(sid)
+        )
+        self.sessions.append(session)
+        return session
+
+    def _protected(self, sid: bytes) -> Protected:
+        """RFC 5618 section 3.1: in mixed mode the test packets are not protected."""
+        if self._keys is None or self.mode is Modes.MIXED:
+            return UNPROTECTED
+        return Protected(self.mode, packet_keys(sid, self._keys))
+
+    async def on_start_sessions(self, _: StartSessions) -> Message:
+        """RFC 5357 section 3.7: all accepted sessions begin, and the answer goes at once."""
+        for session in self.sessions:
+            self._service.sessions.start(session, self._on_refwait)
+        logger.info("%s started %d sessions", self.remote, len(self.sessions))
+        return StartAck(Accept.OK)
+
+    async def on_stop_sessions(self, message: StopSessions) -> None:
+        """RFC 5357 section 3.8: no answer; packets on their way are reflected until Timeout."""
+        logger.info(
+            "%s stopped %d sessions, %s", self.remote, len(self.sessions), message.accept.name
+        )
+        for session in self.sessions:
+            if session.state is not SessionState.ENDED:
+                self._service.sessions.stop(session)
+        self.sessions.clear()
+
+    async def on_unexpected_command(self, message: UnexpectedCommand) -> Message:
+        """RFC 5357 section 3.5: Accept-Session with Accept 3."""
+        self._service.events["unexpected_command"] += 1
+        logger.warning("%s sent command %d, unexpected here", self.remote, message.command)
+        return AcceptSession(Accept.NOT_SUPPORTED)
+
+    def _on_refwait(self) -> None:
+        """A session has ended by REFWAIT; with the last one, SERVWAIT runs again (RFC 5357 section 3.1)."""
+        if not self.has_sessions:
+            self._conversation.resume_servwait(time.monotonic_ns())
+            self._watch()
+
+
+_HANDLERS: dict[type, Callable[[Connection, Any], Awaitable[Message | None]]] = {
+    SetUpResponse: Connection.on_set_up_response,
+    RequestTWSession: Connection.on_request_tw_session,
+    StartSessions: Connection.on_start_sessions,
+    StopSessions: Connection.on_stop_sessions,
+    UnexpectedCommand: Connection.on_unexpected_command,
+}
+
+
+def mode_text(mode: Modes) -> str:
+    """Security modes in words: "unauthenticated, encrypted"."""
+    return str(mode.name).lower().replace("|", ", ")

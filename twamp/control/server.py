@@ -1,0 +1,311 @@
+"""The Server: TWAMP-Control on TCP, one Connection per client (RFC 5357 section 3).
+
+It listens, admits, and owns the connections; :mod:`twamp.control.connection` is what happens on each, and
+:mod:`twamp.control.sessions` what they may ask for.
+"""
+
+import asyncio
+import contextlib
+import errno
+import functools
+import logging
+import operator
+import resource
+import secrets
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from twamp.config.readers import MODES
+from twamp.config.reflector import ReflectorConfig
+from twamp.config.users import Users
+from twamp.control.admission import Admission
+from twamp.control.authenticator import Authenticator
+from twamp.control.connection import READ_SIZE, Connection, Service
+from twamp.control.listeners import follow_syn_dscp, open_listeners, prepare_listeners
+from twamp.control.sessions import Sessions
+from twamp.endpoint import Endpoint
+from twamp.engine.workers import Reflector
+from twamp.errors import ConfigError
+from twamp.protocol.control_messages import Modes, ServerGreeting
+from twamp.protocol.conversation import SECOND
+from twamp.protocol.timestamps import ntp_from_unix_ns
+
+logger = logging.getLogger("twamp.server")
+
+ACCEPT_PAUSE = 0.1  # seconds without accepting when descriptors have run out
+DRAIN_LOOK = 0.05  # seconds between looks at what is left
+MOST_HANDSHAKES = 8192
+# Descriptors that handshakes leave: for who wants to see what is going on, and clients on their way out.
+SPARE_DESCRIPTORS = 16
+
+
+def offered_modes(names: Sequence[str], users: Users) -> Modes:
+    """What ``mode`` asks for (names, or ``no-`` names) of what can be served; secured modes need users.
+
+    Raises :class:`~twamp.errors.ConfigError` for a mode that cannot be served.
+    """
+    everything = {name: Modes[name.upper()] for name in MODES}
+    positive = [name for name in names if not name.startswith("no-")]
+    if not users:
+        secured = [name for name in positive if name != "unauthenticated"]
+        if secured:
+            raise ConfigError(
+                f"mode: {secured[0]} needs users; give --key-file or [user.NAME] tables"
+            )
+        everything = {"unauthenticated": Modes.UNAUTHENTICATED}
+    chosen = positive or [name for name in everything if f"no-{name}" not in names]
+    if not chosen:
+        raise ConfigError(f"mode: {', '.join(names)} leaves nothing to offer without users")
+    return functools.reduce(operator.or_, (everything[name] for name in chosen))
+
+
+def most_handshakes() -> int:
+    """Half of the descriptors that there are, the rest being for sessions and who is set up."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(MOST_HANDSHAKES, descriptors // 2))
+
+
+class Server:
+    """Listens for TWAMP-Control and grants test sessions of ``reflector``.
+
+    ``async with Server(config, reflector) as server:`` listens; ``server.addresses`` says where.  Raises
+    :class:`OSError` when it cannot listen.  ``listeners`` are sockets that listen already, and the Server's
+    from now on.  The reflector is the caller's to close, after the Server.
+    """
+
+    def __init__(
+        self,
+        config: ReflectorConfig,
+        reflector: Reflector,
+        users: Users | None = None,
+        listeners: Sequence[socket.socket] | None = None,
+    ) -> None:
+        users = users or Users()
+        self.service = Service(
+            config=config,
+            offered=offered_modes(config.mode, users),
+            start_time=ntp_from_unix_ns(time.time_ns()),
+            admission=Admission(config, most_handshakes()),
+            authenticator=Authenticator(users),
+            sessions=Sessions(
+                reflector,
+                test_ports=config.test_ports,
+                refwait_ns=config.test_inactivity_timeout * SECOND,
+                clock=time.monotonic_ns,
+                interface=config.device,
+            ),
+            events=Counter(),
+        )
+        self.accepted = 0  # TCP connections since the start, whatever came of them
+        self.ended = 0
+        # The kernel gives the lowest number that is free, so a number tells how many are left.
+        self._high_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
+        self._listeners = list(listeners or ())
+        self._accepting: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[Connection, None] = {}
+
+    @property
+    def config(self) -> ReflectorConfig:
+        """What is in force."""
+        return self.service.config
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.service.sessions
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """All of them, handshaking or set up."""
+        return self._connections.keys()
+
+    @property
+    def events(self) -> Counter[str]:
+        """What went wrong, by name, since the start."""
+        return self.service.events
+
+    @property
+    def addresses(self) -> Sequence[Endpoint]:
+        """Where TWAMP-Control is listened for."""
+        return [Endpoint.from_sockaddr(listener.getsockname()) for listener in self._listeners]
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> "Server":
+        self.listen(self._listeners or open_listeners(self.config))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def listen(self, listeners: Sequence[socket.socket]) -> None:
+        """Accepts on these sockets from now on, and no more on those before."""
+        listeners = list(listeners)
+        self._stop_accepting(but=listeners)
+        self._listeners = listeners
+        prepare_listeners(self._listeners, self.config.dscp_value)
+        for listener in self._listeners:
+            self._accepting.append(self._spawn(self._accept_connections(listener)))
+
+    def reconfigure(self, config: ReflectorConfig, users: Users) -> None:
+        """Other options for all connections and sessions; every one of them stays.
+
+        Raises :class:`~twamp.errors.ConfigError`, and changes nothing, for modes that cannot be served.
+        """
+        offered = offered_modes(config.mode, users)
+        self.service.config = config
+        self.service.offered = offered
+        self.service.authenticator.users = users
+        self.service.admission.reconfigure(config)
+        self.sessions.reconfigure(config.test_ports, config.test_inactivity_timeout * SECOND)
+        prepare_listeners(self._listeners, config.dscp_value)
+        for connection in self._connections:
+            connection.reconfigure()
+
+    async def drain(self, seconds: float) -> bool:
+        """Accepts nothing more and lets what runs come to its end; False when ``seconds`` were too few."""
+        self.service.draining = True
+        self._stop_accepting()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._connections or len(self.sessions):
+                    for connection in self._connections:
+                        if not connection.has_sessions:
+                            connection.end("shutting down")
+                    await asyncio.sleep(DRAIN_LOOK)
+        return not self._connections and not len(self.sessions)
+
+    async def aclose(self) -> None:
+        """Accepts no more, ends every connection and every session."""
+        self._stop_accepting()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.sessions.end_stopped()
+        self.service.authenticator.close()
+
+    def _stop_accepting(self, but: Sequence[socket.socket] = ()) -> None:
+        for task in self._accepting:
+            task.cancel()
+        self._accepting.clear()
+        for listener in self._listeners:
+            if listener not in but:
+                listener.close()
+        self._listeners.clear()
+
+    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # ---- accepting ---------------------------------------------------------------------------------
+
+    async def _accept_connections(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        failing = False
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                # EMFILE, ENFILE, ENOBUFS: the backlog keeps the client; ECONNABORTED: it has gone.
+                self.events["accept_failed"] += 1
+                if not failing:  # once: there will be ten a second until it is over
+                    logger.warning("cannot accept connections: %s", explain_failure(error))
+                failing = True
+                if error.errno != errno.ECONNABORTED:
+                    await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            failing = False
+            self.accepted += 1
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        """Lets a client in, or shows it the door at no cost of ours."""
+        try:
+            local = Endpoint.from_sockaddr(sock.getsockname())
+            remote = Endpoint.from_sockaddr(sock.getpeername())
+        except OSError as error:
+            logger.info("a client left at once: %s", error)
+            sock.close()
+            return
+        if not self.service.admission.lists(remote.address):
+            self._reject("client_list", remote)
+            reset(sock)
+            return
+        full = self.service.admission.is_full_for(remote.address)
+        if full is not None:
+            self._reject(full, remote)
+            self._turn_away(sock)
+            return
+        self._spawn(self._serve(sock, local, remote))
+
+    def _reject(self, reason: str, remote: Endpoint) -> None:
+        self.service.rejected[reason] += 1
+        logger.warning(
+            "%s turned away: %s",
+            remote,
+            reason.replace("_", "-"),
+            extra={
+                "fields": {"event": "connection_refused", "client": str(remote), "reason": reason}
+            },
+        )
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        """Greets with Modes 0, which means no (RFC 4656 section 3.1), and closes."""
+        greeting = ServerGreeting(
+            Modes(0),
+            challenge=secrets.token_bytes(16),
+            salt=secrets.token_bytes(16),
+            count=self.config.pbkdf2_count,
+        )
+        with contextlib.suppress(OSError), sock:
+            sock.send(bytes(greeting))  # a new socket has room for 64 octets
+
+    async def _serve(self, sock: socket.socket, local: Endpoint, remote: Endpoint) -> None:
+        no_room = sock.fileno() >= self._high_descriptor
+        try:
+            if not self.config.dscp_value:
+                follow_syn_dscp(sock)
+            reader, writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE)
+        except OSError as error:
+            logger.info("a client left at once: %s", error)
+            sock.close()
+            return
+        connection = Connection(self.service, reader, writer, local, remote)
+        admission = self.service.admission
+        if no_room:  # two go for one that comes, and so they become fewer
+            self._drop(admission.give_way())
+            self._drop(admission.give_way())
+        self._drop(admission.begin(connection, remote.address))
+        self._connections[connection] = None
+        try:
+            await connection.serve()
+        finally:
+            self.ended += 1
+            del self._connections[connection]
+
+    def _drop(self, crowded: Connection | None) -> None:
+        if crowded is not None:
+            self._reject("handshakes", crowded.remote)
+            crowded.end("others wait for their handshake")
+
+
+def explain_failure(error: OSError) -> str:
+    """What an operator can do when accept() fails."""
+    text = error.strerror or str(error)
+    if error.errno == errno.EMFILE:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return (
+            f"{text}: all {descriptors} descriptors are in use; raise LimitNOFILE= or `ulimit -n`"
+        )
+    return text
+
+
+def reset(sock: socket.socket) -> None:
+    """Ends a TCP connection at once, without a state that lingers."""
+    with sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

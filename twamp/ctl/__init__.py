@@ -1,0 +1,1 @@
+"""twampctl, which shows and checks a running responder."""

@@ -1,0 +1,1 @@
+"""The C engine, lent its threads, and the clocks of network cards."""

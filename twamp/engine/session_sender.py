@@ -1,0 +1,379 @@
+"""Session-Sender (RFC 5357 section 4.1): lends a thread to C and owns the table of samples.
+
+C sends and reads; Python says when, to whom and what, and looks at the samples when it is over::
+
+    sender = SessionSender(sock, SenderConfig(peer=peer, schedule=schedule, start_ns=…, …))
+    await sender.run()
+    sender.samples, sender.duplicates, sender.stats()
+
+With ``count`` greater than the schedule's length, samples are kept in a ring of that length, and the
+caller keeps up with it while :meth:`SessionSender.run` runs: :meth:`~SessionSender.collect` takes the
+samples that nothing can change any more, :meth:`~SessionSender.schedule_more` says when the packets go
+that use their rows next.  Who is late with that delays packets, and loses none.
+
+The socket is bound and stays the caller's: C works with a duplicate of it.  Make the object well
+before ``start_ns``: the kernel turns timestamps on some milliseconds after they were asked for.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import warnings
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Any, NamedTuple
+
+from twamp.endpoint import Endpoint
+from twamp.engine.native import (
+    ClockModel,
+    check,
+    enum_names,
+    ffi,
+    lib,
+    native_clock_models,
+    native_endpoint,
+    native_keys,
+    wipe_keys,
+)
+from twamp.metrics.measure import Sample
+from twamp.protocol.crypto import PacketKeys
+
+# struct tw_sample; the compiler's offsets are compared with it in tests/engine/test_session_sender.py.
+SAMPLE_LAYOUT = Struct("=QQQQIIIiHHBBBBB7x")
+# A 44-octet packet is charged 832 octets of it: 4 MB hold 5,000 of them.
+RECEIVE_BUFFER = 4 << 20
+LEAST_DUPLICATES = 1024
+MOST_PACKETS = (1 << 32) - 1  # of one session: sequence numbers have 32 bits
+PADDING_WINDOWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenderConfig:
+    """What one Session-Sender sends.  Times are in nanoseconds.
+
+    ``padding`` is at least ``padding_length + 255`` octets, of which a window that moves goes out,
+    so that packets differ; by default it is random (RFC 4656 section 4.1.2), with ``zero_padding``
+    zeros.
+    """
+
+    peer: Endpoint
+    schedule: Sequence[int]  # after start_ns, ascending; array("Q") is taken as it is
+    count: int | None = None  # packets in all, up to MOST_PACKETS; None: as many as are scheduled
+    start_ns: int  # CLOCK_MONOTONIC
+    loss_timeout_ns: int  # replies are read so long after the last packet; of a ring: after each
+    padding_length: int = 0
+    zero_padding: bool = False
+    padding: bytes | None = None
+    dscp: int = 0
+    mode: int = 1  # 1 unauthenticated, 2 authenticated, 4 encrypted
+    keys: PacketKeys | None = None  # of the secured modes
+    ttl: int = 255
+    hardware: bool = (
+        False  # the device is to stamp, too, as far as set_clock_models tells of its clock
+    )
+    receive_buffer: int = RECEIVE_BUFFER
+    duplicates_size: int | None = None  # rows; by default one for each packet, 1024 at least
+
+    def padding_octets(self) -> bytes:
+        size = self.padding_length + PADDING_WINDOWS - 1
+        if self.zero_padding:
+            return bytes(size)
+        if self.padding is None:
+            return os.urandom(size)
+        if len(self.padding) < size:
+            raise ValueError(f"padding has {len(self.padding)} octets; it needs {size}")
+        return self.padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenderStats:
+    """``struct tw_sender_stats``: received == replies + duplicates + the sum of drops, always."""
+
+    sent: int = 0
+    send_errors: int = 0  # packets that the kernel refused
+    received: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)  # by the name of enum tw_sender_drop
+    refused_stamps: int = 0
+    truncated_control: int = 0
+    duplicates: int = 0
+    stalls: int = 0  # times that a ring waited for schedule_more
+    send_errno: int = 0  # of the last refused packet
+
+    @property
+    def replies(self) -> int:
+        """Packets answered at least once."""
+        return self.received - self.duplicates - sum(self.drops.values())
+
+
+_DROPS = enum_names("tw_sender_drop", "TW_SENDER_DROP_")
+
+
+def _samples(table: Any, count: int) -> list[Sample]:
+    rows = SAMPLE_LAYOUT.iter_unpack(ffi.buffer(table, count * SAMPLE_LAYOUT.size))
+    return list(map(Sample._make, rows))
+
+
+def _ring_samples(table: Any, begin: int, end: int) -> list[Sample]:
+    """The rows of numbers from ``begin`` to before ``end``, at most once around."""
+    size, octets = len(table), ffi.buffer(table)
+    result: list[Sample] = []
+    while begin < end:
+        place = begin % size
+        count = min(end - begin, size - place)
+        width = SAMPLE_LAYOUT.size
+        rows = SAMPLE_LAYOUT.iter_unpack(octets[place * width : (place + count) * width])
+        result.extend(map(Sample._make, rows))
+        begin += count
+    return result
+
+
+class Collected(NamedTuple):
+    """What :meth:`SessionSender.collect` took; ``duplicates`` of these samples, and of later ones."""
+
+    samples: list[Sample]
+    duplicates: list[Sample]
+
+
+class SessionSender:
+    """One test session's sending end; :meth:`run` it once.
+
+    Raises OSError when the socket cannot be set up or has not the peer's IP version.
+    """
+
+    def __init__(self, sock: socket.socket, config: SenderConfig) -> None:
+        self.config = config
+        self._lock = threading.Lock()  # over the handle: nobody uses it after it is closed
+        self._handle: Any = None
+        self._started = False
+        self._running = False
+        self._stats = SenderStats()
+        self._samples: list[Sample] | None = None
+        self._duplicates: list[Sample] | None = None
+        size = len(config.schedule)
+        self._count = size if config.count is None else config.count
+        if not 0 <= self._count <= MOST_PACKETS:
+            raise ValueError(f"count is {self._count}; it goes from 0 to {MOST_PACKETS}")
+        self._is_ring = self._count > size
+        self._scheduled = min(size, self._count)
+        self._collected = self._duplicates_collected = 0
+        duplicates_size = config.duplicates_size
+        if duplicates_size is None:
+            duplicates_size = max(LEAST_DUPLICATES, size)
+        schedule = config.schedule
+        if not (isinstance(schedule, array) and schedule.typecode == "Q"):
+            schedule = array("Q", schedule)
+        # C keeps pointers into all of these.
+        self._padding = ffi.from_buffer(config.padding_octets())
+        self._schedule = ffi.from_buffer("uint64_t[]", schedule)
+        self._sample_table = ffi.new("struct tw_sample[]", size)
+        self._duplicate_table = ffi.new("struct tw_sample[]", duplicates_size)
+        native = self._native_config()
+        handle = ffi.new("struct tw_sender **")
+        try:
+            check(lib.tw_sender_open(native, sock.fileno(), handle))
+        finally:
+            wipe_keys(native)
+        self._handle = handle[0]
+
+    def _native_config(self) -> Any:
+        config = self.config
+        peer = native_endpoint(config.peer)
+        return ffi.new(
+            "struct tw_sender_config *",
+            {
+                "schedule": self._schedule,
+                "padding": ffi.cast("uint8_t *", self._padding),
+                "samples": self._sample_table,
+                "duplicates": self._duplicate_table,
+                "start_ns": config.start_ns,
+                "loss_timeout_ns": config.loss_timeout_ns,
+                "peer": peer,
+                "count": self._count,
+                "size": len(self._schedule),
+                "padding_length": config.padding_length,
+                "duplicates_size": len(self._duplicate_table),
+                "receive_buffer": config.receive_buffer,
+                "dscp": config.dscp,
+                "mode": config.mode,
+                "keys": native_keys(config.keys),
+                "ttl": config.ttl,
+                "hardware": config.hardware,
+            },
+        )
+
+    async def run(self) -> None:
+        """Sends the schedule and reads replies until ``loss_timeout_ns`` after the last packet.
+
+        The work is done in a thread of its own.  Cancelled, it stops at once, and the thread is
+        joined before CancelledError goes on.  OSError when the kernel's poll fails.
+        """
+        if self._handle is None or self._started:
+            raise RuntimeError("a SessionSender runs once")
+        self._started = True
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[int] = loop.create_future()
+
+        def lend() -> None:
+            result = lib.tw_sender_run(self._handle)
+            loop.call_soon_threadsafe(over.set_result, result)
+
+        thread = threading.Thread(target=lend, name=f"twamp-sender-{self.config.peer.port}")
+        thread.start()
+        self._running = True
+        cancelled = False
+        while not over.done():
+            try:
+                await asyncio.shield(over)
+            except asyncio.CancelledError:
+                cancelled = True
+                self.stop(drain=False)
+        thread.join()
+        self._running = False
+        self.close()
+        if cancelled:
+            raise asyncio.CancelledError
+        check(over.result())
+
+    def stop(self, drain: bool = True) -> None:
+        """Sends no more; :meth:`run` ends at once, or with ``drain`` after ``loss_timeout_ns``.
+
+        From any thread or signal handler; harmless when it is over.
+        """
+        with self._lock:
+            if self._handle is not None:
+                check(lib.tw_sender_stop(self._handle, drain))
+
+    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+        """What is known of the clocks of devices from now on; harmless when it is over.
+
+        ValueError for more than 8.
+        """
+        native = native_clock_models(models)
+        with self._lock:
+            if self._handle is not None:
+                check(lib.tw_sender_set_clock_models(self._handle, native, len(models)))
+
+    def close(self) -> None:
+        """Frees what C holds; :meth:`run` does it at its end.  Samples and statistics stay."""
+        if self._running:
+            raise RuntimeError("the session still runs: stop it, and let run() return")
+        with self._lock:
+            if self._handle is not None:
+                self._stats = self._read_stats()
+                handle, self._handle = self._handle, None
+                lib.tw_sender_close(handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            message = f"{self!r} was neither run nor closed"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            if not self._running:
+                self.close()
+
+    def stats(self) -> SenderStats:
+        """The counters now; from any thread, also while the session runs."""
+        with self._lock:
+            return self._stats if self._handle is None else self._read_stats()
+
+    def _read_stats(self) -> SenderStats:
+        native = ffi.new("struct tw_sender_stats *")
+        lib.tw_sender_stats(self._handle, native)
+        return SenderStats(
+            sent=native.sent,
+            send_errors=native.send_errors,
+            received=native.received,
+            drops={name: native.drops[value] for name, value in _DROPS.items()},
+            refused_stamps=native.refused_stamps,
+            truncated_control=native.truncated_control,
+            duplicates=native.duplicates,
+            stalls=native.stalls,
+            send_errno=native.send_errno,
+        )
+
+    @property
+    def sent(self) -> int:
+        """Packets that left, so far."""
+        return self.stats().sent
+
+    @property
+    def samples(self) -> list[Sample]:
+        """One for each packet that was due, by sequence number; ``t1_source`` 0 = never left.
+
+        Packets that were never due because of :meth:`stop` have none.
+        """
+        self._require_end()
+        if self._samples is None:
+            stats = self.stats()
+            self._samples = _samples(self._sample_table, stats.sent + stats.send_errors)
+        return self._samples
+
+    @property
+    def duplicates(self) -> list[Sample]:
+        """Further replies to packets that had been answered, in the order of arrival."""
+        self._require_end()
+        if self._duplicates is None:
+            self._duplicates = _samples(self._duplicate_table, self.stats().duplicates)
+        return self._duplicates
+
+    def _require_end(self) -> None:
+        if self._running:
+            raise RuntimeError("C still writes the samples: wait for run() to return")
+        if self._is_ring:
+            raise RuntimeError("a ring does not keep the samples: collect() them")
+
+    # ---- a ring ----------------------------------------------------------------------------------
+
+    @property
+    def collected(self) -> int:
+        """The sequence number of the sample that :meth:`collect` gives next."""
+        return self._collected
+
+    @property
+    def room(self) -> int:
+        """For how many further packets :meth:`schedule_more` has room now."""
+        return min(self._collected + len(self._schedule), self._count) - self._scheduled
+
+    def collect(self) -> Collected:
+        """The samples, in the order of their numbers, that have become final since the last time.
+
+        Final is what went longer than ``loss_timeout_ns`` ago, and everything after :meth:`run`; what
+        comes later is a drop, ``late``.  Call it often enough for the ring not to fill up, at one
+        place only; not from two threads.
+        """
+        with self._lock:
+            if self._handle is None:
+                settled = self._stats.sent + self._stats.send_errors
+                duplicates = self._stats.duplicates
+            else:
+                native = ffi.new("uint64_t *")
+                settled = lib.tw_sender_settled(self._handle, native)
+                duplicates = native[0]
+        result = Collected(
+            _ring_samples(self._sample_table, self._collected, settled),
+            _ring_samples(self._duplicate_table, self._duplicates_collected, duplicates),
+        )
+        self._collected, self._duplicates_collected = settled, duplicates
+        return result
+
+    def schedule_more(self, times: Iterable[int] = ()) -> None:
+        """When the next packets go, in ns after ``start_ns``, ascending: up to :attr:`room` of them.
+
+        The rows of what was collected are used again from now on, so call it after each
+        :meth:`collect`, even if there is nothing to schedule.
+        """
+        times = list(times)
+        if len(times) > self.room:
+            raise ValueError(f"{len(times)} packets, and there is room for {self.room}")
+        for due_ns in times:
+            self._schedule[self._scheduled % len(self._schedule)] = due_ns
+            self._scheduled += 1
+        with self._lock:
+            if self._handle is not None:
+                check(
+                    lib.tw_sender_schedule_until(
+                        self._handle, self._scheduled, self._duplicates_collected
+                    )
+                )

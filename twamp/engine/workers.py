@@ -1,0 +1,197 @@
+"""Several Session-Reflectors as one: a thread each, and every local port served by one of them.
+
+A session belongs to the worker of its Receiver Port, so its numbers and counters are one loop's alone, and
+nothing is shared between the loops.  The id of a session says whose it is.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Self
+
+from twamp.endpoint import Endpoint
+from twamp.engine.native import ClockModel
+from twamp.engine.session_reflector import (
+    EngineHistogram,
+    ReflectorStats,
+    Residuals,
+    SessionConfig,
+    SessionReflector,
+    SessionStats,
+)
+
+
+class Workers:
+    """Serves as one Session-Reflector while ``async with`` lasts; see there for the methods.
+
+    The reflectors, which are to be closed by this, each have room for ``maximum_sessions``: ports decide
+    where a session goes.
+    """
+
+    def __init__(self, reflectors: Sequence[SessionReflector], maximum_sessions: int) -> None:
+        self._reflectors = list(reflectors)
+        self._maximum_sessions = maximum_sessions
+        self._sessions = 0
+        self._light: set[int] = set()
+        self._running = contextlib.AsyncExitStack()
+
+    def __len__(self) -> int:
+        return len(self._reflectors)
+
+    async def __aenter__(self) -> Self:
+        try:
+            for reflector in self._reflectors:
+                await self._running.enter_async_context(reflector)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends all; OSError when one had failed."""
+        await self._running.aclose()
+        for reflector in self._reflectors:  # those that never ran
+            reflector.close()
+
+    async def wait(self) -> None:
+        """Until one is over; OSError when it failed."""
+        waits = [asyncio.create_task(reflector.wait()) for reflector in self._reflectors]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waits:
+                task.cancel()
+
+    # ---- sessions --------------------------------------------------------------------------------
+
+    def _of(self, session_id: int) -> tuple[SessionReflector, int]:
+        own_id, worker = divmod(session_id, len(self._reflectors))
+        return self._reflectors[worker], own_id
+
+    def add(self, config: SessionConfig, sock: socket.socket | None) -> int:
+        if self._sessions >= self._maximum_sessions:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        worker = config.local.port % len(self._reflectors)
+        own_id = self._reflectors[worker].add(config, sock)
+        self._sessions += 1
+        return own_id * len(self._reflectors) + worker
+
+    def add_light(self, local: Endpoint, socks: Sequence[socket.socket]) -> list[int]:
+        """One socket of ``local`` for each worker, bound with SO_REUSEPORT: the kernel deals the peers.
+
+        Returns the id of each of these sessions.
+        """
+        ids = [
+            reflector.add_light(local, sock) * len(self._reflectors) + worker
+            for worker, (reflector, sock) in enumerate(zip(self._reflectors, socks, strict=True))
+        ]
+        self._light.update(ids)
+        return ids
+
+    def start(self, session_id: int) -> None:
+        reflector, own_id = self._of(session_id)
+        reflector.start(own_id)
+
+    def finish(self, session_id: int, deadline_ns: int) -> None:
+        reflector, own_id = self._of(session_id)
+        reflector.finish(own_id, deadline_ns)
+
+    def remove(self, session_id: int) -> None:
+        reflector, own_id = self._of(session_id)
+        reflector.remove(own_id)
+        if session_id in self._light:
+            self._light.remove(session_id)
+        else:
+            self._sessions -= 1
+
+    def session_stats(self, session_id: int) -> SessionStats:
+        reflector, own_id = self._of(session_id)
+        return reflector.session_stats(own_id)
+
+    def stats_of(self, session_ids: Sequence[int]) -> list[SessionStats | None]:
+        found: dict[int, SessionStats | None] = {}
+        for worker, reflector in enumerate(self._reflectors):
+            mine = [one for one in session_ids if one % len(self._reflectors) == worker]
+            own_ids = [one // len(self._reflectors) for one in mine]
+            found.update(zip(mine, reflector.stats_of(own_ids), strict=True))
+        return [found[one] for one in session_ids]
+
+    # ---- all of them -----------------------------------------------------------------------------
+
+    def set_rate_limit(self, rate_limit: int) -> None:
+        """Of each worker: a client with sessions at several has as many times that."""
+        for reflector in self._reflectors:
+            reflector.set_rate_limit(rate_limit)
+
+    def set_light_clients(self, prefixes: Iterable[IPv4Network | IPv6Network]) -> None:
+        prefixes = list(prefixes)
+        for reflector in self._reflectors:
+            reflector.set_light_clients(prefixes)
+
+    def nudge(self) -> None:
+        for reflector in self._reflectors:
+            reflector.nudge()
+
+    def each_stats(self) -> Iterator[ReflectorStats]:
+        """Those of each worker."""
+        return (reflector.stats() for reflector in self._reflectors)
+
+    def stats(self) -> ReflectorStats:
+        """The sums; ``turns`` of the one with the fewest, ``chunk`` of the one with the largest."""
+        each = list(self.each_stats())
+        if len(each) == 1:
+            return each[0]
+        drops: Counter[str] = Counter()
+        sources: Counter[str] = Counter()
+        for stats in each:
+            drops.update(stats.drops)
+            sources.update(stats.receive_sources)
+        return ReflectorStats(
+            received=sum(stats.received for stats in each),
+            reflected=sum(stats.reflected for stats in each),
+            drops={name: drops[name] for name in each[0].drops},
+            receive_sources={name: sources[name] for name in each[0].receive_sources},
+            refused_stamps=sum(stats.refused_stamps for stats in each),
+            truncated_control=sum(stats.truncated_control for stats in each),
+            overflows=sum(stats.overflows for stats in each),
+            segmented=sum(stats.segmented for stats in each),
+            segments_refused=sum(stats.segments_refused for stats in each),
+            receive_buffer=max(stats.receive_buffer for stats in each),
+            chunk=max(stats.chunk for stats in each),
+            turns=min(stats.turns for stats in each),
+            sessions=sum(stats.sessions for stats in each),
+            sockets=sum(stats.sockets for stats in each),
+        )
+
+    def residuals(self) -> Residuals:
+        """Those of all; ``correction_ns`` of the one with the largest."""
+        each = [reflector.residuals() for reflector in self._reflectors]
+        sources = {one.source for one in each} - {None}
+        return Residuals(
+            error=EngineHistogram.sum([one.error for one in each]),
+            missed=sum(one.missed for one in each),
+            early=sum(one.early for one in each),
+            correction_ns=max(one.correction_ns for one in each),
+            source="kernel" if "kernel" in sources else next(iter(sources), None),
+        )
+
+    def receive_lag(self) -> EngineHistogram:
+        return EngineHistogram.sum([reflector.receive_lag() for reflector in self._reflectors])
+
+    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+        for reflector in self._reflectors:
+            reflector.set_clock_models(models)
+
+
+# What serves the sessions of a Server.
+Reflector = SessionReflector | Workers

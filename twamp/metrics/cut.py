@@ -1,0 +1,82 @@
+"""A session cut into parts, each a measurement of its own: by packets (twping's ``-N``) or by time (``--bin``).
+
+What needs no neighbour (delays, duplicates, hops) of all parts together is that of the session.
+Order and variation are judged within a part, so what spans a cut is not seen.  The direction of a
+loss is inferred from the reflector's numbers (:class:`~twamp.metrics.measure.Loss`): each part is given
+those that belong to it, and a reply lost at a cut is taken for one of the earlier part's.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise, takewhile
+from typing import NamedTuple
+
+from twamp.metrics.measure import Measurement, Sample
+from twamp.protocol.timestamps import unix_ns_from_ntp
+
+
+class Bin(NamedTuple):
+    """What was sent within one interval, which begins at ``unix_ns``."""
+
+    unix_ns: int
+    measurement: Measurement
+
+
+def parts(measurement: Measurement, size: int) -> Iterator[Measurement]:
+    """The parts, ``size`` packets each, the last one what is left; 0: the session as it is."""
+    count = len(measurement.samples)
+    return _cut(measurement, range(size, count, size) if size else ())
+
+
+def bins(measurement: Measurement, bin_ns: int) -> Iterator[Bin]:
+    """The parts by time of departure, in intervals that begin at multiples of ``bin_ns`` since 1970.
+
+    Intervals in which nothing was sent are left out; 0 is one that lasts for ever.
+    """
+    starts: list[int] = []
+    cuts: list[int] = []
+    for place, sample in enumerate(measurement.samples):
+        if not sample.t1_source:
+            continue  # it never left
+        unix_ns = unix_ns_from_ntp(sample.t1)
+        start = unix_ns // bin_ns * bin_ns if bin_ns else unix_ns
+        if not starts or (bin_ns and start > starts[-1]):
+            starts.append(start)
+            cuts.append(place)
+    return map(Bin, starts, _cut(measurement, cuts[1:]))
+
+
+def _cut(measurement: Measurement, cuts: Sequence[int]) -> Iterator[Measurement]:
+    """The packets before the first of ``cuts``, those from there to the next, and so on."""
+    samples = measurement.samples
+    if not cuts:
+        yield measurement
+        return
+    last_answered = max((sample.sequence_number for sample in samples if sample.rank), default=-1)
+    begin = 0
+    for first, end in pairwise([0, *cuts, len(samples)]):
+        numbers_end = _end_of_numbers(begin, samples[first:end], samples[end:])
+        yield replace(
+            measurement,
+            samples=samples[first:end],
+            duplicates=[
+                copy for copy in measurement.duplicates if first <= copy.sequence_number < end
+            ],
+            packets_of_session=len(samples),
+            reflector_numbers=(begin, numbers_end if last_answered >= end else None),
+            # These are of the socket, so of the session: they count once.
+            drops=measurement.drops if not first else {},
+            send_errors=sum(not sample.t1_source for sample in samples[first:end]),
+        )
+        begin = numbers_end
+
+
+def _end_of_numbers(begin: int, samples: Sequence[Sample], later: Sequence[Sample]) -> int:
+    """The least of the reflector's numbers that no packet of this part can have got."""
+    numbers = [sample.reflector_sequence_number for sample in samples if sample.rank]
+    end = max((begin, *(number + 1 for number in numbers)))
+    next_number = min(
+        (sample.reflector_sequence_number for sample in later if sample.rank), default=end
+    )
+    silent = sum(1 for _ in takewhile(lambda sample: not sample.rank, reversed(samples)))
+    return end + min(max(next_number - end, 0), silent)

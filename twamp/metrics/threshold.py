@@ -1,0 +1,123 @@
+"""Thresholds of ``twping --fail``: ``loss>1%``, ``rtt.p99>5ms``, ``duplicates>0``.
+
+A threshold is a figure, a comparison (``>``, ``>=``, ``<``, ``<=``) and a value.  Figures of packets (loss,
+duplicates, reordered) are counts, or with ``%`` shares of the packets sent; figures of delay take a unit of
+time.  Where nothing came back no figure of delay is right, so every threshold of one is crossed.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from twamp.metrics.measure import Delay, Distribution, Metrics
+
+COMPARISONS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+UNITS_NS = {"ns": 1, "us": 1000, "ms": 1_000_000, "s": 1_000_000_000}
+COUNTS: Mapping[str, Callable[[Metrics], int]] = {
+    "loss": lambda metrics: metrics.lost,
+    "loss.forward": lambda metrics: metrics.loss.forward,
+    "loss.reverse": lambda metrics: metrics.loss.reverse,
+    "loss.late": lambda metrics: metrics.loss.late,
+    "duplicates": lambda metrics: metrics.send_duplicates + metrics.reflect_duplicates,
+    "duplicates.forward": lambda metrics: metrics.send_duplicates,
+    "duplicates.reverse": lambda metrics: metrics.reflect_duplicates,
+    "reordered": lambda metrics: metrics.reordering.round_trip,
+    "reordered.forward": lambda metrics: metrics.reordering.forward,
+    "reordered.reverse": lambda metrics: metrics.reordering.reverse,
+}
+DELAYS: Mapping[str, Callable[[Metrics], Delay]] = {
+    "rtt": lambda metrics: metrics.round_trip,
+    "forward": lambda metrics: metrics.send,
+    "reverse": lambda metrics: metrics.reflect,
+}
+DISTRIBUTIONS: Mapping[str, Callable[[Delay], Distribution]] = {
+    "": lambda delay: delay.delay,
+    "pdv": lambda delay: delay.pdv,
+    "ipdv": lambda delay: delay.ipdv,
+}
+STATISTICS: Mapping[str, Callable[[Distribution], int | None]] = {
+    "min": lambda values: values.minimum,
+    "mean": lambda values: values.mean,
+    "median": lambda values: values.median,
+    "max": lambda values: values.maximum,
+    "jitter": lambda values: values.p95_p50,
+}
+FORM = "FIGURE>VALUE, such as loss>1% or rtt.p99>5ms"
+KNOWN = (
+    f"{', '.join(COUNTS)}; and of {', '.join(DELAYS)}: .{', .'.join(STATISTICS)}, .p99, .p99.9, "
+    "and those of .pdv and .ipdv (rtt.pdv.p99)"
+)
+
+_THRESHOLD = re.compile(r"([a-z]+(?:\.[a-z0-9.]+)?)(>=|<=|>|<)(\d+\.?\d*|\.\d+)(%|ns|us|ms|s)?")
+_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One of them; ``text`` is as it was written."""
+
+    text: str
+    comparison: Callable[[Fraction, Fraction], bool]
+    limit: Fraction  # a count, a share, or ns
+    figure: Callable[[Metrics], Fraction | None]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def is_crossed(self, metrics: Metrics) -> bool:
+        value = self.figure(metrics)
+        return value is None or self.comparison(value, self.limit)
+
+
+def parse_threshold(value: object) -> Threshold:
+    """Reads one; ValueError says what it should have been."""
+    match = _THRESHOLD.fullmatch(str(value).replace(" ", ""))
+    if match is None:
+        raise ValueError(f"of the form {FORM}")
+    name, comparison, number, unit = match.groups()
+    if name in COUNTS:
+        if unit not in (None, "%"):
+            raise ValueError(f"a threshold: {name} is a count, or a share with %")
+        figure, limit = _of_packets(name, unit == "%"), Fraction(number)
+        limit = limit / 100 if unit else limit
+    else:
+        if unit not in UNITS_NS:
+            raise ValueError(f"a threshold of {name}: it takes a unit of {', '.join(UNITS_NS)}")
+        figure, limit = _of_delay(name), Fraction(number) * UNITS_NS[unit]
+    return Threshold(str(value), COMPARISONS[comparison], limit, figure)
+
+
+def _of_packets(name: str, is_share: bool) -> Callable[[Metrics], Fraction | None]:
+    count = COUNTS[name]
+
+    def figure(metrics: Metrics) -> Fraction | None:
+        if not is_share:
+            return Fraction(count(metrics))
+        return Fraction(count(metrics), metrics.sent) if metrics.sent else None
+
+    return figure
+
+
+def _of_delay(name: str) -> Callable[[Metrics], Fraction | None]:
+    kind, _, rest = name.partition(".")
+    variation, _, statistic = rest.partition(".")
+    if variation not in ("pdv", "ipdv"):
+        variation, statistic = "", rest
+    percentile = _PERCENTILE.fullmatch(statistic)
+    if kind not in DELAYS or not (statistic in STATISTICS or percentile):
+        raise ValueError(f"a threshold: there is no figure {name!r}; there are {KNOWN}")
+    share = Fraction(percentile[1]) if percentile else None
+
+    def figure(metrics: Metrics) -> Fraction | None:
+        values = DISTRIBUTIONS[variation](DELAYS[kind](metrics))
+        value = STATISTICS[statistic](values) if share is None else values.percentile(share)
+        return None if value is None else Fraction(value)
+
+    return figure

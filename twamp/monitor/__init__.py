@@ -1,0 +1,1 @@
+"""Continuous measurement of one or many targets."""

@@ -1,0 +1,177 @@
+"""What twping measures, for Prometheus: counters and histograms since the start, by target and session.
+
+Sessions are numbered from 0 for each target and targets are those of the command line or the file, so the
+labels are bounded; a SID is never one.  Delays are classic histograms, which any number of series can be
+summed over; variation and hops are gauges of the report interval that was told of last.  Directions are
+``forward`` (to the reflector), ``reverse`` and, of variation, ``round_trip``.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from twamp.metrics.histogram import Histogram
+from twamp.metrics.measure import SOURCES
+from twamp.metrics.tally import Tally
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+NS = 1_000_000_000
+# 1, 2, 5 from 10 µs to 10 s.
+BOUNDS_NS = (*(digit * 10**power for power in range(4, 10) for digit in (1, 2, 5)), 10 * NS)
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One session of one target: ``totals`` since the start, ``last`` of the latest interval."""
+
+    labels: Labels  # target and session; none for a probe
+    totals: Tally
+    last: Tally | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetState:
+    """One target: whether it is measured now, and how often it was connected to."""
+
+    target: str
+    is_open: bool
+    connections: int
+    sessions: Sequence[Snapshot]
+
+
+class _Row(NamedTuple):
+    name: str
+    kind: str
+    help: str
+
+
+_HISTOGRAMS = (
+    _Row("twamp_rtt_seconds", "histogram", "Round-trip time, less the reflector's processing."),
+    _Row("twamp_delay_seconds", "histogram", "One-way delay; as true as the clocks agree."),
+)
+_COUNTERS: Mapping[str, tuple[str, str]] = {
+    "sent": ("sent", "Test packets that left."),
+    "received": ("received", "Test packets whose reply came in time."),
+    "reordered": ("reordered", "Test packets whose reply came after that of a later one."),
+}
+
+
+def session_families(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+    """The metrics of sessions; without any, only their names."""
+    yield from _delays(sessions)
+    yield from _counts(sessions)
+    yield from _gauges(sessions)
+
+
+def target_families(targets: Sequence[TargetState]) -> Iterator["Metric"]:
+    """Those of sessions, and of the connections that they need."""
+    from prometheus_client import Metric
+
+    yield from session_families([each for target in targets for each in target.sessions])
+    connected = Metric("twamp_target_connected", "Whether the target is measured now.", "gauge")
+    connections = Metric("twamp_target_connections", "Connections that were set up.", "counter")
+    for target in targets:
+        labels = {"target": target.target}
+        connected.add_sample("twamp_target_connected", labels, int(target.is_open))
+        connections.add_sample("twamp_target_connections_total", labels, target.connections)
+    yield from (connected, connections)
+
+
+def _delays(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+    from prometheus_client import Metric
+
+    round_trip, one_way = (Metric(row.name, row.help, row.kind) for row in _HISTOGRAMS)
+    for session in sessions:
+        totals = session.totals
+        _add_histogram(round_trip, session.labels, totals.round_trip.delay)
+        for direction, kind in (("forward", totals.send), ("reverse", totals.reflect)):
+            _add_histogram(one_way, {**session.labels, "direction": direction}, kind.delay)
+    yield from (round_trip, one_way)
+
+
+def _add_histogram(metric: "Metric", labels: Labels, histogram: Histogram) -> None:
+    counts = histogram.at_most(BOUNDS_NS)
+    for bound, count in zip(BOUNDS_NS, counts, strict=True):
+        metric.add_sample(f"{metric.name}_bucket", {**labels, "le": f"{bound / NS!r}"}, count)
+    metric.add_sample(f"{metric.name}_bucket", {**labels, "le": "+Inf"}, histogram.count)
+    metric.add_sample(f"{metric.name}_count", dict(labels), histogram.count)
+    metric.add_sample(f"{metric.name}_sum", dict(labels), histogram.total / NS)
+
+
+def _counts(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+    from prometheus_client import Metric
+
+    for name, (field, help) in _COUNTERS.items():
+        metric = Metric(f"twamp_packets_{name}", help, "counter")
+        for session in sessions:
+            value = getattr(session.totals, field)
+            metric.add_sample(f"{metric.name}_total", dict(session.labels), value)
+        yield metric
+    duplicate = Metric("twamp_packets_duplicate", "Further replies to answered packets.", "counter")
+    lost = Metric(
+        "twamp_packets_lost", "Test packets without a reply in time, by where they went.", "counter"
+    )
+    stalls = Metric("twamp_sender_stalls", "Times that sending had to wait for us.", "counter")
+    for session in sessions:
+        totals, labels = session.totals, session.labels
+        copies = totals.send_duplicates + totals.reflect_duplicates
+        duplicate.add_sample(f"{duplicate.name}_total", dict(labels), copies)
+        stalls.add_sample(f"{stalls.name}_total", dict(labels), totals.stalls)
+        for direction, count in totals.loss._asdict().items():
+            lost.add_sample(f"{lost.name}_total", {**labels, "direction": direction}, count)
+    yield from (duplicate, lost, stalls, _stamps(sessions))
+
+
+def _stamps(sessions: Sequence[Snapshot]) -> "Metric":
+    from prometheus_client import Metric
+
+    help = "Test packets by the point of a timestamp and by what took it."
+    stamps = Metric("twamp_timestamp_packets", help, "counter")
+    for session in sessions:
+        totals = session.totals
+        for point, sources in (("T1", totals.t1_sources), ("T4", totals.t4_sources)):
+            for source in SOURCES[1:]:
+                labels = {**session.labels, "point": point, "source": source}
+                stamps.add_sample(f"{stamps.name}_total", labels, sources[source])
+    return stamps
+
+
+def _gauges(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+    from prometheus_client import Metric
+
+    variation = Metric(
+        "twamp_delay_variation_seconds", "Delay variation in the latest interval.", "gauge"
+    )
+    hops = Metric("twamp_hops", "Routers passed, by most packets of the latest interval.", "gauge")
+    for session in sessions:
+        last = session.last
+        if last is None or not last.received:
+            continue
+        for direction, kind in (
+            ("round_trip", last.round_trip),
+            ("forward", last.send),
+            ("reverse", last.reflect),
+        ):
+            methods = {
+                "p95_p50": kind.delay.p95_p50,
+                "pdv_p99": kind.pdv(99),
+                "ipdv_p99": kind.ipdv.percentile(99),
+            }
+            for method, value in methods.items():
+                if value is not None:
+                    labels = {**session.labels, "direction": direction, "method": method}
+                    variation.add_sample(variation.name, labels, value / NS)
+        for direction, seen in (("forward", last.send_hops), ("reverse", last.reflect_hops)):
+            labels = {**session.labels, "direction": direction}
+            hops.add_sample(hops.name, labels, _most_common(seen))
+    yield from (variation, hops)
+
+
+def _most_common(counts: Counter[int]) -> int:
+    [(value, _)] = counts.most_common(1)
+    return value

@@ -1,0 +1,188 @@
+"""Endless measurements of any number of targets in one process: their reports, and their metrics.
+
+Ended by SIGINT or SIGTERM (twice: at once), or by an output whose reader has gone; then come the totals.
+"""
+
+import asyncio
+import contextlib
+import functools
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from twamp.config.reflector import PingConfig
+from twamp.monitor.exporter import Snapshot, TargetState, target_families
+from twamp.monitor.output import Output
+from twamp.monitor.probe import Prober, probe_application
+from twamp.monitor.watch import Continuous, Dialler, Interval
+from twamp.reflector.exporter import WebServer, prometheus_application
+from twamp.report.interval import interval_line, json_line, total_block
+from twamp.report.text import UNITS, Style
+from twamp.version import version
+
+SCRAPE_SECONDS = 10.0  # for the event loop to answer
+
+
+class Outcome(IntEnum):
+    """twping's exit codes."""
+
+    MEASURED = 0
+    NO_SET_UP = 1
+    INTERRUPTED = 2
+    NOTHING_BACK = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One target, and who sets its sessions up."""
+
+    name: str
+    config: PingConfig
+    dialler: Dialler[Any]
+
+
+class Monitor:
+    """``options``: report-interval, how to report, and where the metrics are.
+
+    ``prober`` answers ``/probe`` beside the metrics.  After :meth:`run`: what came of it.
+    """
+
+    def __init__(
+        self,
+        options: PingConfig,
+        targets: Sequence[Measured],
+        output: Output,
+        warn: Callable[[str], None],
+        prober: Prober | None = None,
+    ) -> None:
+        self._options = options
+        self._output = output
+        self._warn = warn
+        self._prober = prober
+        self._named = len(targets) > 1
+        self._style = Style(
+            unit=UNITS[options.units], percentiles=options.percentiles, unix_time=False
+        )
+        self._ended = asyncio.Event()
+        self._cannot_write = False
+        self.interrupted = False  # by SIGINT
+        self._measured = [
+            Continuous(target.name, target.config, target.dialler, report=self._report, warn=warn)
+            for target in targets
+        ]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of all targets together."""
+        if self.interrupted:
+            return Outcome.INTERRUPTED
+        if not self._measured:
+            return Outcome.MEASURED
+        if not any(each.connections for each in self._measured):
+            return Outcome.NO_SET_UP
+        came = any(tally.received for each in self._measured for tally in each.totals().tallies)
+        return Outcome.MEASURED if came else Outcome.NOTHING_BACK
+
+    async def run(self) -> None:
+        """Until it is stopped.  OSError or ConfigError when the metrics cannot be served."""
+        loop = asyncio.get_running_loop()
+        async with contextlib.AsyncExitStack() as stack:
+            await self._serve_metrics(stack)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, functools.partial(self._on_signal, number))
+                stack.callback(loop.remove_signal_handler, number)
+            async with asyncio.TaskGroup() as tasks:
+                for each in self._measured:
+                    tasks.create_task(each.run(), name=f"twping {each.name}")
+                if not self._measured:
+                    await self._ended.wait()
+        if not self._options.quiet:
+            for each in self._measured:
+                self._write(self._total(each.totals()))
+
+    def stop(self) -> None:
+        """Ends it soon, or when called again at once; from the loop's thread."""
+        again = self._ended.is_set()
+        self._ended.set()
+        for each in self._measured:
+            each.stop(drain=not again)
+
+    def _on_signal(self, number: int) -> None:
+        self.interrupted = self.interrupted or number == signal.SIGINT
+        self.stop()
+
+    # ---- reports ---------------------------------------------------------------------------------
+
+    def _report(self, interval: Interval) -> None:
+        if self._options.json:
+            percentiles = self._style.percentiles
+            self._write(json_line(interval, "interval", version=version(), percentiles=percentiles))
+        else:
+            self._write(interval_line(interval, self._style, named=self._named))
+
+    def _total(self, interval: Interval) -> str:
+        if self._options.json:
+            return json_line(
+                interval, "total", version=version(), percentiles=self._style.percentiles
+            )
+        return total_block(interval, self._style)
+
+    def _write(self, text: str) -> None:
+        """A disk that is full does not end a measurement; a pipe that nobody reads does."""
+        try:
+            self._output.write(text)
+        except BrokenPipeError:
+            if not self._ended.is_set():
+                self.stop()
+        except OSError as error:
+            if not self._cannot_write:
+                self._warn(f"the report cannot be written: {error.strerror}; measuring goes on")
+            self._cannot_write = True
+        else:
+            self._cannot_write = False
+
+    # ---- metrics ---------------------------------------------------------------------------------
+
+    async def _serve_metrics(self, stack: contextlib.AsyncExitStack) -> None:
+        address = self._options.metrics_address
+        if address is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def snapshot() -> Sequence[TargetState]:
+            # The tallies are the loop's; a scrape is answered by a thread.
+            return asyncio.run_coroutine_threadsafe(self.snapshot(), loop).result(SCRAPE_SECONDS)
+
+        applications = {
+            "/metrics": prometheus_application(
+                lambda: target_families(snapshot()), lambda: target_families([])
+            )
+        }
+        if self._prober is not None:
+            applications["/probe"] = probe_application(self._prober, loop)
+        server = WebServer(address.host, address.port, applications)
+        self.metrics_address = server.address
+        server.start()
+        # Closing waits for threads, which may wait for the loop.
+        stack.push_async_callback(loop.run_in_executor, None, server.close)
+
+    async def snapshot(self) -> Sequence[TargetState]:
+        """The state of all targets, now."""
+        return [
+            TargetState(
+                target=each.name,
+                is_open=each.is_open,
+                connections=each.connections,
+                sessions=[
+                    Snapshot(
+                        labels={"target": each.name, "session": str(place)},
+                        totals=tally,
+                        last=each.last.tallies[place] if each.last is not None else None,
+                    )
+                    for place, tally in enumerate(each.totals().tallies)
+                ],
+            )
+            for each in self._measured
+        ]

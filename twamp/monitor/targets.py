@@ -1,0 +1,214 @@
+"""Many targets from one TOML file.
+
+::
+
+    report-interval = 10
+    metrics-address = "127.0.0.1:9862"
+
+    [module.voice]
+    interval = "0.02f"
+    test-dscp-value = "EF"
+
+    [target.paris]
+    host = "192.0.2.1:862"
+    module = "voice"
+    padding = 160
+
+    [probe]
+    allow = ["198.51.100.0/24"]
+
+At the top stand options of the program, and options of measurement for all targets; a target's own go before
+its module's, these before those at the top.  ``[probe]`` says who may be measured on request beside the
+targets: see :mod:`twamp.monitor.probe`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from twamp.config.readers import prefix
+from twamp.config.reflector import PingConfig
+from twamp.config.row import Given, field_of, settle
+from twamp.config.toml_file import line_of, parse_toml
+from twamp.errors import ConfigError
+
+# Options of the program as a whole: at the top only.
+OF_THE_PROGRAM = frozenset(
+    {
+        *("report_interval", "output", "rotate_size", "rotate_count", "metrics_address"),
+        *("json", "units", "percentiles", "quiet"),
+    }
+)
+# Options of one measurement.
+OF_A_TARGET = frozenset(
+    {
+        *("count", "interval", "loss_timeout", "port_range", "test_dscp_value", "padding"),
+        *("source_address", "interface", "ipv4", "ipv6", "zero_addresses", "session_count"),
+        *("hwtstamp", "control_port", "auth_mode", "user", "key_file", "maximum_pbkdf2_count"),
+        "zero_padding",
+    }
+)
+SHORT = {"port": "control-port", "dscp": "test-dscp-value", "mode": "auth-mode"}
+# What a module has for a probe unless it says otherwise: a second of measurement.
+OF_A_PROBE: Mapping[str, object] = {"count": 10, "interval": "0.1f", "loss_timeout": 1}
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """Whom to measure, as written, and how."""
+
+    name: str
+    host: str
+    config: PingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What a file says.  ``modules``: how to probe; ``allow``: whom, beside the targets."""
+
+    options: PingConfig
+    targets: tuple[TargetConfig, ...]
+    modules: Mapping[str, PingConfig]
+    allow: tuple[IPv4Network | IPv6Network, ...]
+
+
+def read_targets(path: str, command_line: Mapping[str, Given]) -> Targets:
+    """Reads the file; what the command line says goes before what stands at the top.
+
+    Raises :class:`OSError` for a file that cannot be read, :class:`~twamp.errors.ConfigError` with file
+    and line for one that is not right.
+    """
+    text, table = parse_toml(path)
+    file = _File(path, text)
+    tables = {key: file.tables(key, table.pop(key, {})) for key in ("module", "target")}
+    allow = _allow(file, table.pop("probe", {}))
+    top = {
+        **file.options(table, "", OF_THE_PROGRAM | OF_A_TARGET),
+        **command_line,
+        "continuous": Given(True, "command line"),
+    }
+    inherited = OF_A_TARGET | {"report_interval"}
+    common = {key: value for key, value in top.items() if key in inherited}
+    modules = {
+        name: file.options(each, f"module.{name}", OF_A_TARGET)
+        for name, each in tables["module"].items()
+    }
+    targets = []
+    for name, each in tables["target"].items():
+        host = file.take(each, f"target.{name}", "host")
+        if host is None:
+            raise ConfigError(f"{file.where(f'target.{name}')}: host is missing; whom to measure?")
+        module = file.take(each, f"target.{name}", "module")
+        if module is not None and module not in modules:
+            known = ", ".join(modules) or "none"
+            raise ConfigError(
+                f"{file.where(f'target.{name}')}: there is no module {module!r}; known: {known}"
+            )
+        own = file.options(each, f"target.{name}", OF_A_TARGET)
+        config, _ = settle(PingConfig, common, modules.get(module or "", {}), own)
+        file.check_secrets(config, f"target.{name}")
+        targets.append(TargetConfig(name=name, host=host, config=config))
+    options, _ = settle(PingConfig, top)
+    return Targets(
+        options=options,
+        targets=tuple(targets),
+        modules={name: _probe(file, name, given, common) for name, given in modules.items()},
+        allow=allow,
+    )
+
+
+def _probe(
+    file: "_File", name: str, own: Mapping[str, Given], common: Mapping[str, Given]
+) -> PingConfig:
+    default = {key: Given(value, "default") for key, value in OF_A_PROBE.items()}
+    without = {key: value for key, value in common.items() if key not in OF_A_PROBE}
+    config, _ = settle(PingConfig, without, default, own)
+    file.check_secrets(config, f"module.{name}")
+    return config
+
+
+def _allow(file: "_File", table: object) -> tuple[IPv4Network | IPv6Network, ...]:
+    if not isinstance(table, dict) or not set(table) <= {"allow"}:
+        raise ConfigError(f"{file.where('probe')}: one key is known: allow, a list of prefixes")
+    entries = table.get("allow", [])
+    try:
+        if not isinstance(entries, list):
+            raise ValueError("a list of prefixes")
+        return tuple(prefix(entry) for entry in entries)
+    except ValueError as error:
+        raise ConfigError(f"{file.where('probe')}: allow: {entries!r} is not {error}") from None
+
+
+class _File:
+    """Where errors are."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self._path = path
+        self._text = text
+
+    def where(self, section: str, key: str = "") -> str:
+        """File, line, and the table's name."""
+        begin, text = 1, self._text
+        if section:
+            begin, text = self._below(section)
+        if key:
+            return f"{self._path}, line {begin - 1 + line_of(key, text)}"
+        return f"{self._path}, line {begin}, {section}"
+
+    def _below(self, section: str) -> tuple[int, str]:
+        """The line of a table's heading, and the text from there on."""
+        lines = self._text.splitlines()
+        names = r"\s*\.\s*".join(_quoted(part) for part in section.split(".", 1))
+        heading = re.compile(rf"\s*\[\s*{names}\s*\]")
+        for number, line in enumerate(lines):
+            if heading.match(line):
+                return number + 1, "\n".join(lines[number:])
+        return 1, self._text
+
+    def tables(self, key: str, value: object) -> dict[str, dict[str, Any]]:
+        if not isinstance(value, dict) or not all(
+            isinstance(each, dict) for each in value.values()
+        ):
+            raise ConfigError(f"{self.where('', key)}: write a table [{key}.NAME] for each {key}")
+        for name in value:
+            if not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{self.where('', key)}: {key} {name!r}: a name has 1 to 64 letters, digits, "
+                    "dots, dashes and underscores"
+                )
+        return value
+
+    def take(self, table: dict[str, Any], section: str, key: str) -> str | None:
+        value = table.pop(key, None)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise ConfigError(f"{self.where(section, key)}: {key}: {value!r} is no text")
+        return value
+
+    def options(
+        self, table: Mapping[str, Any], section: str, allowed: frozenset[str]
+    ) -> dict[str, Given]:
+        given = {}
+        for key, value in table.items():
+            origin = self.where(section, key)
+            try:
+                field = field_of(PingConfig, SHORT.get(key, key))
+            except ConfigError as error:
+                raise ConfigError(f"{origin}: {error}") from None
+            if field not in allowed:
+                place = "in a table" if section else "in a file"
+                raise ConfigError(f"{origin}: {key!r} has no place {place}; take it out")
+            given[field] = Given(value, origin)
+        return given
+
+    def check_secrets(self, config: PingConfig, section: str) -> None:
+        if config.user is not None and config.key_file is None:
+            raise ConfigError(
+                f"{self.where(section)}: user: nobody is asked for a passphrase; give key-file"
+            )
+
+
+def _quoted(name: str) -> str:
+    return rf"[\"']?{re.escape(name)}[\"']?"

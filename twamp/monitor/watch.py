@@ -1,0 +1,450 @@
+"""Measures one target without an end, interval by interval, and comes back when the target does.
+
+Samples are collected from the senders' rings while they run and added to the tallies of the interval in
+which their packets went, so memory does not grow with time.  An interval is told of once the loss timeout
+of its last packet is over.  When the control connection breaks, or nothing has come back for a while, what
+is in flight is waited for, and new sessions are asked for, at growing distances (:class:`Backoff`).
+"""
+
+import asyncio
+import contextlib
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from random import Random
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from twamp.config.reflector import PingConfig
+from twamp.control.client import ControlClient
+from twamp.engine.session_sender import MOST_PACKETS, SenderConfig, SenderStats, SessionSender
+from twamp.errors import ConfigError, RemoteProtocolError, TwampError
+from twamp.metrics.tally import SessionFold, Tally
+from twamp.protocol.schedule import parse_intervals, send_times
+from twamp.protocol.timestamps import NS
+from twamp.remedies import explain
+
+COLLECT_SECONDS = 0.25
+LEAD_NS = 50_000_000
+SILENCE_SECONDS = 60.0  # without a reply: perhaps the sessions are gone, and the connection is not
+SILENCE_PACKETS = 10
+DRAIN_SECONDS = 5.0  # what is in flight is waited for so long at most
+STOP_SECONDS = 1.0  # and so long when the user wants to go
+LEAST_ROWS, MOST_ROWS = 256, 1 << 20
+LEAST_DUPLICATE_ROWS = 1024
+NOT_YET = "not connected yet"
+
+
+SessionT = TypeVar("SessionT")  # what a Dialler knows of a session that was accepted
+
+
+class Opened(NamedTuple, Generic[SessionT]):
+    """A connection with sessions that have been started."""
+
+    client: ControlClient
+    sessions: Sequence[SessionT]
+
+
+class Dialler(Protocol[SessionT]):
+    """Who sets sessions up, as often as asked: Refused, ProtocolError or OSError when it cannot."""
+
+    warnings: list[str]  # what the user should know, since they were last emptied
+
+    def open(self) -> AbstractAsyncContextManager[Opened[SessionT]]: ...
+
+    def sender_config(self, session: SessionT, start_ns: int) -> SenderConfig: ...
+
+    def make_sender(self, session: SessionT, config: SenderConfig) -> SessionSender: ...
+
+
+class Backoff:
+    """Seconds to wait before trying again: from ``first``, doubled each time up to ``most``.
+
+    Each is multiplied by chance, 0.5 to 1, so that many clients of one Server do not come back together.
+    """
+
+    def __init__(self, random: Random, first: float = 1.0, most: float = 60.0) -> None:
+        self._random = random
+        self._first = first
+        self._most = most
+        self._next = first
+
+    def next(self) -> float:
+        seconds, self._next = self._next, min(2 * self._next, self._most)
+        return seconds * self._random.uniform(0.5, 1)
+
+    def reset(self) -> None:
+        """All is well again."""
+        self._next = self._first
+
+
+@dataclass(eq=False)
+class _Session:
+    """One sender at work."""
+
+    place: int
+    sender: SessionSender
+    start_ns: int
+    times: Iterator[int]
+    fold: SessionFold
+    shift_ns: int = 0
+    over: bool = False
+    counted: SenderStats = field(default_factory=SenderStats)
+
+    def next_times(self, count: int) -> Iterator[int]:
+        """When the next packets go; what would have gone while nobody was there is not made up for."""
+        now_ns = time.monotonic_ns() - self.start_ns
+        for due_ns in islice(self.times, count):
+            self.shift_ns = max(self.shift_ns, now_ns - due_ns)
+            yield due_ns + self.shift_ns
+
+    def attempted(self) -> int:
+        stats = self.sender.stats()
+        return stats.sent + stats.send_errors
+
+
+@dataclass
+class Interval:
+    """What was measured between two times (Unix ns); ``tallies`` by session.
+
+    ``measured_ns``: for how much of it there were sessions; ``reason``: why not for all of it.
+    """
+
+    target: str
+    begin_ns: int
+    tallies: list[Tally]
+    end_ns: int = 0
+    measured_ns: int = 0
+    reason: str = ""
+    marks: dict[_Session, int] = field(default_factory=dict, repr=False)
+
+    @property
+    def tally(self) -> Tally:
+        """All sessions together."""
+        return Tally.of(self.tallies)
+
+    @property
+    def measured(self) -> bool:
+        """Something could be measured, be it only that nothing came back."""
+        return self.measured_ns > 0 or any(tally.sent for tally in self.tallies)
+
+    def is_complete(self) -> bool:
+        return all(
+            session.over or session.sender.collected >= mark for session, mark in self.marks.items()
+        )
+
+    def merge(self, other: "Interval") -> None:
+        """Goes on until the end of ``other``."""
+        for mine, theirs in zip(self.tallies, other.tallies, strict=True):
+            mine.merge(theirs)
+        self.end_ns = other.end_ns
+        self.measured_ns += other.measured_ns
+        self.reason = other.reason or self.reason
+
+
+def rows_for(config: PingConfig) -> int:
+    """How many packets are under way or not yet collected, with room to spare.
+
+    Raises :class:`~twamp.errors.ConfigError` when that is more than memory is meant for.
+    """
+    intervals = parse_intervals(config.interval)
+    cycle_ns = sum(interval.wait_ns for interval in intervals)
+    if not cycle_ns:
+        raise ConfigError(
+            f"interval: {config.interval!r} never waits, which continuous needs; for example 0.001f"
+        )
+    seconds = float(config.loss_timeout) + 8 * COLLECT_SECONDS
+    rows = max(int(1.5 * seconds * NS * len(intervals) / cycle_ns) + 64, LEAST_ROWS)
+    if rows > MOST_ROWS:
+        raise ConfigError(
+            f"interval: {config.interval!r} with loss-timeout {config.loss_timeout} keeps {rows} "
+            f"packets in memory; {MOST_ROWS} is the most: wait longer, or lower loss-timeout"
+        )
+    return rows
+
+
+class Continuous(Generic[SessionT]):
+    """The measurement of one target: :meth:`run` it, :meth:`stop` it.
+
+    ``report`` is called with each interval, in order; ``warn`` with what the user should know.
+    All in the thread of the event loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: PingConfig,
+        dialler: Dialler[SessionT],
+        *,
+        report: Callable[[Interval], None],
+        warn: Callable[[str], None],
+        random: Random | None = None,
+        backoff: Backoff | None = None,
+        most_packets: int = MOST_PACKETS,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.connections = 0  # that have been set up
+        self.last: Interval | None = None  # the latest that was told of
+        self._dialler = dialler
+        self._report = report
+        self._warn = warn
+        self._random = random or Random()
+        self._backoff = backoff or Backoff(self._random)
+        self._most_packets = most_packets
+        self._rows = rows_for(config)
+        self._loss_timeout_ns = int(config.loss_timeout * NS)
+        self._silence = max(SILENCE_SECONDS, SILENCE_PACKETS * self._mean_wait())
+        self._stopping = asyncio.Event()
+        self._sessions: list[_Session] = []
+        self._warned: set[str] = set()
+        self._attempt_task: asyncio.Task[None] | None = None
+        self._open_since_ns: int | None = None
+        self._reason = NOT_YET
+        self._closing: list[Interval] = []
+        self._current = self._new_interval()
+        self._totals = self._new_interval()
+        self._totals.begin_ns = self._current.begin_ns
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Measures until :meth:`stop`; the last interval has been told of when it returns."""
+        ticker = asyncio.create_task(self._tick())
+        try:
+            while not self._stopping.is_set():
+                self._attempt_task = asyncio.create_task(self._attempt())
+                await asyncio.wait([self._attempt_task])
+                if not self._attempt_task.cancelled():
+                    self._attempt_task.result()
+        finally:
+            for task in (ticker, self._attempt_task):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.wait([task])
+            self._close_interval()
+            self._tell()
+
+    def stop(self, drain: bool = True) -> None:
+        """Ends it, soon with ``drain`` and at once without; from the loop's thread."""
+        self._stopping.set()
+        if self._sessions:
+            self._stop_senders(drain)
+            if drain:
+                asyncio.get_running_loop().call_later(STOP_SECONDS, self._stop_senders, False)
+        elif self._attempt_task is not None:
+            self._attempt_task.cancel()
+
+    @property
+    def is_open(self) -> bool:
+        """There are sessions now."""
+        return self._open_since_ns is not None
+
+    def totals(self) -> Interval:
+        """Everything so far, also what has not been told of yet."""
+        result = self._new_interval()
+        for part in (self._totals, *self._closing, self._current):
+            result.merge(part)
+        result.begin_ns, result.end_ns = self._totals.begin_ns, time.time_ns()
+        return result
+
+    def _mean_wait(self) -> float:
+        intervals = parse_intervals(self.config.interval)
+        return sum(interval.wait_ns for interval in intervals) / len(intervals) / NS
+
+    # ---- intervals -------------------------------------------------------------------------------
+
+    def _new_interval(self) -> Interval:
+        tallies = [Tally() for _ in range(self.config.session_count)]
+        return Interval(self.name, time.time_ns(), tallies)
+
+    async def _tick(self) -> None:
+        loop, period = asyncio.get_running_loop(), float(self.config.report_interval)
+        due = loop.time() + period
+        while True:
+            await asyncio.sleep(due - loop.time())
+            due += period
+            self._close_interval()
+            self._tell()
+
+    def _close_interval(self) -> None:
+        ended = self._current
+        self._count_open_time()
+        ended.end_ns = time.time_ns()
+        if self._open_since_ns is None:
+            ended.reason = self._reason
+        ended.marks = {session: session.attempted() for session in self._sessions}
+        self._closing.append(ended)
+        self._current = self._new_interval()
+        self._current.begin_ns = ended.end_ns
+
+    def _count_open_time(self) -> None:
+        if self._open_since_ns is not None:
+            now_ns = time.monotonic_ns()
+            self._current.measured_ns += now_ns - self._open_since_ns
+            self._open_since_ns = now_ns
+
+    def _tell(self) -> None:
+        """Of every interval whose packets' fates are known."""
+        while self._closing and self._closing[0].is_complete():
+            interval = self._closing.pop(0)
+            interval.marks.clear()
+            self._totals.merge(interval)
+            self.last = interval
+            self._report(interval)
+
+    # ---- one connection --------------------------------------------------------------------------
+
+    async def _attempt(self) -> None:
+        """Connects and measures as long as it goes; then waits until it is time to try again."""
+        try:
+            async with self._dialler.open() as opened:
+                if self._reason not in ("", NOT_YET):
+                    self._warn(f"{self.name}: measuring again")
+                self._pass_warnings_on()
+                self.connections += 1
+                self._reason = ""
+                failure = await self._measure(opened)
+        except (OSError, TwampError) as error:
+            failure = error
+            wait = True
+        else:
+            # Silence is no fault of the connection: new sessions are asked for at once.
+            wait = failure is not None and not isinstance(failure, _SilenceError)
+        if failure is None or self._stopping.is_set():
+            return
+        reason = explain(failure)
+        self._current.reason = reason
+        if reason != self._reason:
+            self._warn(f"{self.name}: {reason}; trying again")
+        self._reason = reason
+        if wait:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._backoff.next()):
+                    await self._stopping.wait()
+
+    def _pass_warnings_on(self) -> None:
+        """Once each, however often the same is met."""
+        for warning in self._dialler.warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._warn(f"{self.name}: {warning}")
+        self._dialler.warnings.clear()
+
+    async def _measure(self, opened: Opened[SessionT]) -> Exception | None:
+        """Sends until stopped, or until it cannot go on, and says why; all is collected then."""
+        start_ns = time.monotonic_ns() + LEAD_NS
+        with contextlib.ExitStack() as stack:
+            for place, session in enumerate(opened.sessions):
+                one = self._new_session(place, session, start_ns)
+                stack.callback(one.sender.close)
+                self._sessions.append(one)
+            stack.callback(self._sessions.clear)
+            self._open_since_ns = time.monotonic_ns()
+            running = [asyncio.create_task(one.sender.run()) for one in self._sessions]
+            ending = asyncio.create_task(opened.client.wait_for_the_end())
+            try:
+                failure = await self._watch(running, ending)
+            finally:
+                self._count_open_time()
+                self._open_since_ns = None
+                for task in (ending, *running):  # a run that is cancelled joins its thread first
+                    task.cancel()
+                await asyncio.gather(ending, *running, return_exceptions=True)
+                for one in self._sessions:
+                    one.over = True
+                    self._collect(one)
+                    one.fold.finish(self._current.tallies[one.place])
+                self._tell()
+        if failure is None:
+            with contextlib.suppress(OSError, TwampError):
+                await opened.client.stop_sessions()
+        return failure
+
+    def _new_session(self, place: int, session: SessionT, start_ns: int) -> _Session:
+        times = send_times(parse_intervals(self.config.interval), self._random)
+        config = replace(
+            self._dialler.sender_config(session, start_ns),
+            schedule=array("Q", islice(times, self._rows)),
+            count=self._most_packets,
+            duplicates_size=max(LEAST_DUPLICATE_ROWS, self._rows // 4),
+        )
+        fold = SessionFold(self._loss_timeout_ns)
+        return _Session(place, self._dialler.make_sender(session, config), start_ns, times, fold)
+
+    async def _watch(
+        self, running: Sequence[asyncio.Task[None]], ending: asyncio.Task[None]
+    ) -> Exception | None:
+        failure: Exception | None = None
+        heard, replies = time.monotonic(), 0
+        while not all(task.done() for task in running):
+            waiting = [task for task in (*running, ending) if not task.done()]
+            await asyncio.wait(
+                waiting, timeout=COLLECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            for session in self._sessions:
+                self._collect(session)
+            self._tell()
+            now = time.monotonic()
+            came = sum(session.counted.replies for session in self._sessions)
+            if came != replies:
+                heard, replies = now, came
+                self._backoff.reset()
+            if failure is None:
+                failure = self._failure([ending, *running], now - heard)
+                if failure is not None:
+                    self._stop_senders(drain=True)
+                    seconds = min(DRAIN_SECONDS, float(self.config.loss_timeout))
+                    asyncio.get_running_loop().call_later(seconds, self._stop_later())
+        return failure
+
+    def _failure(self, tasks: Sequence[asyncio.Task[None]], silence: float) -> Exception | None:
+        """Why the measurement cannot go on."""
+        for error in (task.exception() for task in tasks if task.done()):
+            if isinstance(error, OSError | TwampError):
+                return error
+        if silence > self._silence + float(self.config.loss_timeout):
+            return _SilenceError(f"no reply for {silence:.0f} s; asking for new sessions")
+        return None
+
+    def _stop_later(self) -> Callable[[], None]:
+        """What stops the senders that there are now, whichever there are then."""
+        senders = [session.sender for session in self._sessions]
+
+        def stop() -> None:
+            for sender in senders:
+                sender.stop(drain=False)
+
+        return stop
+
+    def _stop_senders(self, drain: bool) -> None:
+        for session in self._sessions:
+            session.sender.stop(drain=drain)
+
+    def _collect(self, session: _Session) -> None:
+        """Adds what has become final to the intervals in which it was sent; makes room."""
+        samples, duplicates = session.sender.collect()
+        session.fold.add_duplicates(duplicates)
+        for interval in self._closing:
+            end = interval.marks.get(session, 0)
+            count = max(0, end - samples[0].sequence_number) if samples else 0
+            if count:
+                session.fold.add(samples[:count], interval.tallies[session.place])
+                samples = samples[count:]
+        tally = self._current.tallies[session.place]
+        if samples:
+            session.fold.add(samples, tally)
+        stats, counted = session.sender.stats(), session.counted
+        tally.add_counters(
+            drops={name: n - counted.drops.get(name, 0) for name, n in stats.drops.items()},
+            send_errors=stats.send_errors - counted.send_errors,
+            stalls=stats.stalls - counted.stalls,
+        )
+        session.counted = stats
+        session.sender.schedule_more(session.next_times(session.sender.room))
+
+
+class _SilenceError(RemoteProtocolError):
+    """Nothing comes back, though the connection is there."""

@@ -1,0 +1,508 @@
+"""The responder's counters for Prometheus: ``/metrics`` over HTTP, of a :class:`~twamp.reflector.state.State`.
+
+Each scrape reads the state once.  The labels are the reasons, events and clock sources that the program
+knows, never a SID or an address: their number cannot grow with what clients do.
+
+HTTP is served by threads, and by few: a client that is silent, or slow on purpose, loses its connection,
+and while :data:`MAXIMUM_REQUESTS` are being answered any more are closed at once.
+
+prometheus-client is an extra (``twamp[metrics]``), imported only when an :class:`Exporter` is made.
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from twamp.endpoint import Endpoint
+from twamp.errors import ConfigError
+from twamp.reflector.state import Counters, Lag, State, T3Error
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from prometheus_client import Metric
+
+MAXIMUM_REQUESTS = 16  # at once: Prometheus needs one, the rest is for people with curl
+SILENCE_SECONDS = 5.0  # without an octet from the client, or without one that it takes
+REQUEST_SECONDS = 15.0  # in all: an octet now and then does not keep a connection
+ACCEPT_PAUSE_SECONDS = 0.1  # when the process is out of file descriptors
+
+logger = logging.getLogger("twamp.exporter")
+
+NS = 1_000_000_000
+
+# ---- what is told: one row per metric ------------------------------------------------------------
+
+Samples = Mapping[tuple[str, ...], float]  # values of the labels -> value
+
+
+class MetricRow(NamedTuple):
+    """One metric: ``kind`` is "gauge", "counter" or "info"; ``read`` finds its samples in a State."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[State], Samples]
+
+
+def _gauge(name: str, help: str, read: Callable[[State], float]) -> MetricRow:
+    return MetricRow(f"twamp_{name}", "gauge", help, (), lambda state: {(): read(state)})
+
+
+def _counter(name: str, help: str, read: Callable[[Counters], float]) -> MetricRow:
+    return MetricRow(
+        f"twamp_{name}_total", "counter", help, (), lambda state: {(): read(state["counters"])}
+    )
+
+
+def _counters_by(
+    label: str, name: str, help: str, read: Callable[[Counters], Mapping[str, int]]
+) -> MetricRow:
+    def samples(state: State) -> Samples:
+        return {(key,): value for key, value in read(state["counters"]).items()}
+
+    return MetricRow(f"twamp_{name}_total", "counter", help, (label,), samples)
+
+
+def _timestamp_sources(state: State) -> Samples:
+    points = state["counters"]["packets"]["timestamp_sources"]
+    return {
+        (point, source): packets
+        for point, sources in points.items()
+        for source, packets in sources.items()
+    }
+
+
+def _t3_errors(state: State) -> Samples:
+    return _percentiles(state["counters"]["t3_error"])
+
+
+def _receive_lags(state: State) -> Samples:
+    return _percentiles(state["counters"]["receive_lag"])
+
+
+def _percentiles(row: T3Error | Lag) -> Samples:
+    percentiles = {"50": row["p50_ns"], "99": row["p99_ns"], "100": row["max_ns"]}
+    return {(percent,): value / NS for percent, value in percentiles.items()}
+
+
+def _of_clocks(name: str, help: str, key: str, unit: int = 1) -> MetricRow:
+    """A gauge of each clock of a network card."""
+
+    def read(state: State) -> Samples:
+        clocks = cast("dict[str, dict[str, float]]", state["counters"]["clocks"])
+        return {(path,): row[key] / unit for path, row in clocks.items()}
+
+    return MetricRow(f"twamp_{name}", "gauge", help, ("clock",), read)
+
+
+METRICS: tuple[MetricRow, ...] = (
+    _gauge(
+        "server_connections",
+        "TWAMP-Control connections that are set up.",
+        lambda state: state["status"]["connections"]["current"],
+    ),
+    _gauge(
+        "server_connections_maximum",
+        "Most TWAMP-Control connections at once.",
+        lambda state: state["status"]["connections"]["maximum"],
+    ),
+    _gauge(
+        "server_connections_handshaking",
+        "TCP connections whose set-up is not over.",
+        lambda state: state["status"]["handshaking"],
+    ),
+    _counter(
+        "server_connections_accepted",
+        "TCP connections, whatever came of them.",
+        lambda counters: counters["connections"]["accepted"],
+    ),
+    _counter(
+        "server_connections_established",
+        "TWAMP-Control connections that were set up.",
+        lambda counters: counters["connections"]["established"],
+    ),
+    _counter(
+        "server_connections_ended",
+        "TWAMP-Control connections that have ended.",
+        lambda counters: counters["connections"]["ended"],
+    ),
+    _counters_by(
+        "reason",
+        "server_connections_rejected",
+        "TCP connections turned away, by reason.",
+        lambda counters: counters["connections"]["rejected"],
+    ),
+    _counter(
+        "server_handshake_timeouts",
+        "TCP connections ended because their set-up took too long.",
+        lambda counters: counters["connections"]["handshake_timeout"],
+    ),
+    _gauge(
+        "server_sessions",
+        "Test sessions there are.",
+        lambda state: state["status"]["sessions"]["current"],
+    ),
+    _gauge(
+        "server_sessions_maximum",
+        "Most test sessions at once.",
+        lambda state: state["status"]["sessions"]["maximum"],
+    ),
+    _counter(
+        "server_sessions_accepted",
+        "Test sessions granted.",
+        lambda counters: counters["sessions"]["accepted"],
+    ),
+    _counter(
+        "server_sessions_completed",
+        "Test sessions ended by Stop-Sessions.",
+        lambda counters: counters["sessions"]["completed"],
+    ),
+    _counter(
+        "server_sessions_aborted",
+        "Test sessions ended with their connection, or by REFWAIT.",
+        lambda counters: counters["sessions"]["aborted"],
+    ),
+    _counters_by(
+        "reason",
+        "server_sessions_rejected",
+        "Test sessions refused, by reason.",
+        lambda counters: counters["sessions"]["rejected"],
+    ),
+    _counters_by(
+        "event",
+        "server_events",
+        "What went wrong otherwise, by name.",
+        lambda counters: counters["events"],
+    ),
+    _counter(
+        "reflector_packets_received",
+        "Test packets received; each is reflected or dropped.",
+        lambda counters: counters["packets"]["received"],
+    ),
+    _counter(
+        "reflector_packets_reflected",
+        "Test packets answered.",
+        lambda counters: counters["packets"]["reflected"],
+    ),
+    _counters_by(
+        "reason",
+        "reflector_packets_dropped",
+        "Test packets received and not answered, by reason.",
+        lambda counters: counters["packets"]["dropped"],
+    ),
+    _counter(
+        "reflector_receive_buffer_overflows",
+        "Datagrams lost in full receive buffers, never received.",
+        lambda counters: counters["packets"]["overflows"],
+    ),
+    _counter(
+        "reflector_truncated_control",
+        "Test packets whose ancillary data was cut short.",
+        lambda counters: counters["packets"]["truncated_control"],
+    ),
+    _counter(
+        "reflector_refused_stamps",
+        "Receive timestamps that were not plausible, and not used.",
+        lambda counters: counters["packets"]["refused_stamps"],
+    ),
+    _counter(
+        "reflector_packets_segmented",
+        "Test packets answered by segments of one send; each is among the reflected.",
+        lambda counters: counters["packets"]["segmented"],
+    ),
+    _counter(
+        "reflector_segments_refused",
+        "Sends of segments that the kernel refused; the replies left one by one.",
+        lambda counters: counters["packets"]["segments_refused"],
+    ),
+    _gauge(
+        "reflector_receive_buffer_bytes",
+        "Receive buffer that the kernel granted to the latest socket.",
+        lambda state: state["counters"]["packets"]["receive_buffer"],
+    ),
+    _gauge(
+        "reflector_t3_chunk_packets",
+        "Replies that leave under one T3, now.",
+        lambda state: state["counters"]["packets"]["t3_chunk"],
+    ),
+    _gauge(
+        "reflector_sockets",
+        "UDP sockets of test sessions.",
+        lambda state: state["counters"]["packets"]["sockets"],
+    ),
+    MetricRow(
+        "twamp_t3_error_seconds",
+        "gauge",
+        "How much later than its T3 a reply leaves, by percentile since the start.",
+        ("percentile",),
+        _t3_errors,
+    ),
+    MetricRow(
+        "twamp_receive_lag_seconds",
+        "gauge",
+        "How much later than the network card the kernel stamps a packet, by percentile since the start.",
+        ("percentile",),
+        _receive_lags,
+    ),
+    _of_clocks("phc_readable", "Whether the clock of a network card can be read.", "readable"),
+    _of_clocks(
+        "phc_offset_seconds", "The system clock less that of a network card.", "offset_ns", NS
+    ),
+    _of_clocks(
+        "phc_drift_ratio",
+        "By how much the system clock runs faster than that of a network card.",
+        "drift_ppb",
+        NS,
+    ),
+    _of_clocks(
+        "phc_error_seconds",
+        "How far a stamp of a network card may be off as Unix time.",
+        "error_ns",
+        NS,
+    ),
+    _gauge(
+        "t3_correction_seconds",
+        "What is added to the clock for T3.",
+        lambda state: state["counters"]["t3_error"]["correction_ns"] / NS,
+    ),
+    _counter(
+        "transmit_stamps",
+        "Replies of which the kernel told when they left.",
+        lambda counters: counters["t3_error"]["samples"],
+    ),
+    _counter(
+        "transmit_stamps_missed",
+        "Replies of which the kernel was asked when they left, and did not tell.",
+        lambda counters: counters["t3_error"]["missed"],
+    ),
+    _counter(
+        "transmit_stamps_early",
+        "Replies that left before their T3, by the kernel's word.",
+        lambda counters: counters["t3_error"]["early"],
+    ),
+    MetricRow(
+        "twamp_timestamp_packets_total",
+        "counter",
+        "Test packets by the point of a timestamp and by what took it.",
+        ("point", "source"),
+        _timestamp_sources,
+    ),
+    _gauge(
+        "clock_synchronized",
+        "Whether the kernel says that its clock is synchronized.",
+        lambda state: state["status"]["clock_synchronized"],
+    ),
+    _gauge(
+        "start_time_seconds",
+        "When the responder started, in Unix time.",
+        lambda state: datetime.fromisoformat(state["status"]["started"]).timestamp(),
+    ),
+    MetricRow(
+        "twamp_build_info",
+        "info",
+        "The version of the responder.",
+        ("version",),
+        lambda state: {(state["status"]["version"],): 1},
+    ),
+    MetricRow(
+        "twamp_reloads_total",
+        "counter",
+        "How often the configuration was read anew.",
+        (),
+        lambda state: {(): state["status"]["reloads"]},
+    ),
+)
+
+
+def _families(state: State | None) -> Iterator["Metric"]:
+    """The metrics with the samples of ``state``; without one, only their names."""
+    from prometheus_client import Metric
+
+    for row in METRICS:
+        # prometheus-client names a metric without the suffix that its kind gives to samples.
+        name = row.name.removesuffix("_total").removesuffix("_info")
+        family = Metric(name, row.help, row.kind)
+        samples = {} if state is None else row.read(state)
+        for values, value in samples.items():
+            family.add_sample(row.name, dict(zip(row.labels, values, strict=True)), value)
+        yield family
+
+
+# ---- HTTP ----------------------------------------------------------------------------------------
+
+
+def prometheus_application(
+    collect: Callable[[], Iterator["Metric"]], describe: Callable[[], Iterator["Metric"]]
+) -> "WSGIApplication":
+    """What ``collect`` yields as WSGI; raises ConfigError without prometheus-client.
+
+    ``describe`` yields the same families without samples.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, make_wsgi_app
+        from prometheus_client.registry import Collector
+    except ImportError:
+        raise ConfigError(
+            "metrics-address: needs prometheus-client; pip install 'twamp[metrics]'"
+        ) from None
+
+    class GivenCollector(Collector):
+        def collect(self) -> Iterator["Metric"]:
+            return collect()
+
+        def describe(self) -> Iterator["Metric"]:  # so that registering does not read the state
+            return describe()
+
+    registry = CollectorRegistry()
+    registry.register(GivenCollector())
+    return make_wsgi_app(registry)
+
+
+def _guarded(applications: Mapping[str, "WSGIApplication"]) -> "WSGIApplication":
+    """Each application at its path; a state that cannot be read is status 500 and a line in the log."""
+
+    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        chosen = applications.get(environ["PATH_INFO"])
+        if chosen is None:
+            status, text = "404 Not Found", b"the metrics are at /metrics\n"
+        else:
+            try:
+                return chosen(environ, start_response)
+            except Exception as error:
+                # A caller's function may raise what it likes: the responder lives on.
+                logger.error("metrics cannot be read: %s: %s", type(error).__name__, error)
+                status, text = "500 Internal Server Error", b"the metrics cannot be read\n"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [text]
+
+    return application
+
+
+class _Handler(WSGIRequestHandler):
+    """One request; what it logs is for debugging, since scrapes come every few seconds."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(SILENCE_SECONDS)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        logger.debug(f"%s {format}", self.client_address[0], *args)
+
+
+class _HttpServer(ThreadingMixIn, WSGIServer):
+    """A thread per request, :data:`MAXIMUM_REQUESTS` of them, each for :data:`REQUEST_SECONDS`."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, host: str, port: int) -> None:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family, sockaddr = infos[0][0], infos[0][4]
+        self._lock = threading.Lock()
+        self._deadlines: dict[socket.socket, float] = {}  # of the requests being answered
+        super().__init__(sockaddr, _Handler)  # type: ignore[arg-type] # IPv6 has four fields
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's would ask the DNS for our name
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            # EMFILE and its like stay until somebody closes something: do not spin on the backlog.
+            logger.warning("cannot accept a scrape: %s", error)
+            time.sleep(ACCEPT_PAUSE_SECONDS)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            full = len(self._deadlines) >= MAXIMUM_REQUESTS
+            if not full:
+                self._deadlines[request] = time.monotonic() + REQUEST_SECONDS
+        if full:
+            logger.info("a scrape turned away: %d are being answered", MAXIMUM_REQUESTS)
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        # The one way by which every request ends, also one for which no thread could be started.
+        with self._lock:
+            self._deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Twice a second, by ``serve_forever``: ends the requests whose time is up."""
+        self.end_requests(time.monotonic())
+
+    def end_requests(self, now: float) -> None:
+        """Shuts the connections down that should have ended by ``now``: their threads then end."""
+        with self._lock:
+            for request, deadline in self._deadlines.items():
+                if deadline <= now:
+                    with contextlib.suppress(OSError):
+                        request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that leaves or says nothing is its own affair: no traceback on stderr.
+        logger.debug("a scrape from %s failed", client_address[0], exc_info=True)
+
+
+class WebServer:
+    """Serves applications, each at its path, on ``host`` (IPv4 or IPv6) and ``port`` (0: a free one).
+
+    Threads call them, more than one at a time.  What they raise is status 500 to the client and a
+    line in the log.
+
+    Raises :class:`OSError` when it cannot bind.  A client can connect from now on; :meth:`start`
+    answers it.
+    """
+
+    def __init__(self, host: str, port: int, applications: Mapping[str, "WSGIApplication"]) -> None:
+        self._server = _HttpServer(host, port)
+        self._server.set_app(_guarded(applications))
+        self._address = Endpoint.from_sockaddr(self._server.socket.getsockname())
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> Endpoint:
+        """Where it listens."""
+        return self._address
+
+    def start(self) -> None:
+        """Begins to answer, in a daemon thread."""
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="twamp-metrics", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends listening (within half a second) and all requests; a second call does nothing."""
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._server.server_close()
+        self._server.end_requests(float("inf"))
+
+
+class Exporter(WebServer):
+    """``/metrics`` of a responder.  ``read_state`` gives the parts ``status`` and ``counters``.
+
+    Raises :class:`~twamp.errors.ConfigError`, too, when prometheus-client is not installed.
+    """
+
+    def __init__(self, host: str, port: int, read_state: Callable[[], State]) -> None:
+        metrics = prometheus_application(lambda: _families(read_state()), lambda: _families(None))
+        super().__init__(host, port, {"/metrics": metrics})

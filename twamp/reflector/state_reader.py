@@ -1,0 +1,271 @@
+"""The state of a running responder, copied out (see :mod:`twamp.reflector.state` for its shape)."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network
+
+from twamp.config.reflector import ReflectorConfig
+from twamp.config.row import Given, key_of, rows, written
+from twamp.control.admission import REASONS as CONNECTION_REASONS
+from twamp.control.connection import EVENTS, Connection, mode_text
+from twamp.control.server import Server
+from twamp.control.sessions import REASONS as SESSION_REASONS
+from twamp.control.sessions import GrantedSession
+from twamp.endpoint import Endpoint
+from twamp.engine.clock_model import ClockModel
+from twamp.engine.session_reflector import (
+    EngineHistogram,
+    Residuals,
+    SessionStats,
+    clock_synchronized,
+)
+from twamp.engine.stamping import HardwareStamping
+from twamp.engine.workers import Reflector
+from twamp.protocol.control_messages import SECURITY_MODES
+from twamp.reflector.state import (
+    Clock,
+    ConnectionRow,
+    Counters,
+    Lag,
+    OptionRow,
+    SessionRow,
+    Status,
+    T3Error,
+)
+
+NS = 1_000_000_000
+SESSIONS_AT_ONCE = 128  # rows made without a look at the event loop
+
+
+@dataclass
+class Snapshot:
+    """Reads a Server and its Session-Reflector; ``given`` says what each option came from."""
+
+    server: Server
+    reflector: Reflector
+    version: str
+    given: Mapping[str, Given]
+    light: Sequence[Endpoint] = ()
+    stamping: HardwareStamping | None = None
+    started_ns: int = field(default_factory=time.time_ns)
+    reloads: int = 0
+    last_reload_ns: int | None = None
+    restart_needed: Sequence[str] = ()
+
+    def status(self) -> Status:
+        service, config = self.server.service, self.server.config
+        return Status(
+            version=self.version,
+            pid=os.getpid(),
+            state="draining" if service.draining else "serving",
+            started=_instant(self.started_ns),
+            uptime=(time.time_ns() - self.started_ns) / NS,
+            listening=[str(address) for address in self.server.addresses],
+            light=[str(address) for address in self.light],
+            port=config.port,
+            test_ports="{}-{}".format(*config.test_ports),
+            modes=mode_text(service.offered).split(", "),
+            mode_bits=int(service.offered),
+            count=config.pbkdf2_count,
+            dscp=config.dscp_value,
+            server_inactivity_timeout=config.server_inactivity_timeout,
+            test_inactivity_timeout=config.test_inactivity_timeout,
+            clock_synchronized=clock_synchronized(),
+            connections={
+                "current": service.admission.established,
+                "maximum": config.maximum_connections,
+            },
+            handshaking=service.admission.handshaking,
+            sessions={"current": len(self.server.sessions), "maximum": config.maximum_sessions},
+            reloads=self.reloads,
+            last_reload=None if self.last_reload_ns is None else _instant(self.last_reload_ns),
+            restart_needed=list(self.restart_needed),
+        )
+
+    def connections(
+        self, client: IPv4Network | IPv6Network | None = None
+    ) -> Iterator[ConnectionRow]:
+        now_ns = time.monotonic_ns()
+        for connection in list(self.server.connections):
+            if client is None or connection.remote.address in client:
+                yield _connection_row(connection, now_ns)
+
+    def sessions(
+        self, client: IPv4Network | IPv6Network | None = None
+    ) -> Iterator[list[SessionRow]]:
+        """All test sessions, some at a time, so that others may have their turn in between."""
+        sessions = [
+            session
+            for session in self.server.sessions
+            if client is None
+            or session.control.client.address in client
+            or session.asked.peer.address in client
+        ]
+        for first in range(0, len(sessions), SESSIONS_AT_ONCE):
+            some = sessions[first : first + SESSIONS_AT_ONCE]
+            now_ns = time.monotonic_ns()
+            statistics = self.reflector.stats_of([session.reflector_id for session in some])
+            yield [
+                _session_row(session, stats, now_ns)
+                for session, stats in zip(some, statistics, strict=True)
+                if stats is not None  # ended meanwhile
+            ]
+
+    def counters(self) -> Counters:
+        server, service, sessions = self.server, self.server.service, self.server.sessions
+        packets = self.reflector.stats()
+        return Counters(
+            connections={
+                "accepted": server.accepted,
+                "established": service.established,
+                "ended": server.ended,
+                "rejected": _by_name(service.rejected, CONNECTION_REASONS),
+                "handshake_timeout": service.handshake_timeouts,
+            },
+            sessions={
+                "accepted": sessions.accepted,
+                "completed": sessions.completed,
+                "aborted": sessions.aborted,
+                "rejected": _by_name(sessions.rejected, SESSION_REASONS),
+            },
+            packets={
+                "received": packets.received,
+                "reflected": packets.reflected,
+                "dropped": dict(packets.drops),
+                "overflows": packets.overflows,
+                "truncated_control": packets.truncated_control,
+                "refused_stamps": packets.refused_stamps,
+                "timestamp_sources": {
+                    "T2": dict(packets.receive_sources),
+                    "T3": {
+                        "user": packets.reflected
+                    },  # a reply cannot carry a stamp of its leaving
+                },
+                "sockets": packets.sockets,
+                "segmented": packets.segmented,
+                "segments_refused": packets.segments_refused,
+                "receive_buffer": packets.receive_buffer,
+                "t3_chunk": packets.chunk,
+            },
+            t3_error=_t3_error(self.reflector.residuals()),
+            receive_lag=_lag(self.reflector.receive_lag()),
+            clocks=_clocks(self.stamping),
+            events=_by_name(service.events, EVENTS),
+        )
+
+    def config(self) -> list[OptionRow]:
+        config = self.server.config
+        return [
+            OptionRow(
+                option=key_of(name),
+                value=written(row, getattr(config, name)),
+                origin=self.given[name].origin if name in self.given else "default",
+            )
+            for name, row in rows(ReflectorConfig)
+        ]
+
+
+def _t3_error(residuals: Residuals) -> T3Error:
+    return T3Error(
+        source=residuals.source,
+        samples=residuals.error.samples,
+        missed=residuals.missed,
+        early=residuals.early,
+        correction_ns=residuals.correction_ns,
+        p50_ns=residuals.error.percentile_ns(50),
+        p99_ns=residuals.error.percentile_ns(99),
+        max_ns=residuals.error.most_ns,
+    )
+
+
+def _lag(histogram: EngineHistogram) -> Lag:
+    return Lag(
+        samples=histogram.samples,
+        p50_ns=histogram.percentile_ns(50),
+        p99_ns=histogram.percentile_ns(99),
+        max_ns=histogram.most_ns,
+        histogram={str(ns): count for ns, count in histogram.doublings().items()},
+    )
+
+
+def _clocks(stamping: HardwareStamping | None) -> dict[str, Clock]:
+    """By path; what cannot be known now is 0 with ``readable`` 0."""
+    if stamping is None:
+        return {}
+    return {watched.clock.path: clock_row(watched.model) for watched in stamping.clocks.values()}
+
+
+def clock_row(model: ClockModel) -> Clock:
+    line = model.line
+    return Clock(
+        readable=int(line is not None),
+        timescale=model.timescale,
+        offset_ns=0 if line is None else line.unix_ns - line.device_ns,
+        drift_ppb=0.0 if line is None else round(line.rate * 1e9, 1),
+        error_ns=0 if line is None else line.error_ns,
+        readings=model.readings,
+        outliers=model.outliers,
+        steps=model.steps,
+    )
+
+
+def _by_name(counter: Counter[str], names: Sequence[str]) -> dict[str, int]:
+    """Those that are known, with 0 where nothing has been counted."""
+    return {name: counter[name] for name in names}
+
+
+def _instant(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns / NS, UTC).isoformat(timespec="milliseconds")
+
+
+def _connection_row(connection: Connection, now_ns: int) -> ConnectionRow:
+    age = (now_ns - connection.began_ns) / NS
+    return ConnectionRow(
+        id=connection.id,
+        client=str(connection.remote.address),
+        client_port=connection.remote.port,
+        server=str(connection.local.address),
+        server_port=connection.local.port,
+        state=connection.state.name.lower(),
+        mode=mode_text(connection.mode) if connection.mode else None,
+        mode_bits=int(connection.mode & SECURITY_MODES),
+        user=connection.user,
+        count=connection.greeting.count,
+        since=_instant(time.time_ns() - (now_ns - connection.began_ns)),
+        age=age,
+        idle=(now_ns - connection.heard_ns) / NS,
+        sessions=len(connection.sessions),
+    )
+
+
+def _session_row(session: GrantedSession, stats: SessionStats, now_ns: int) -> SessionRow:
+    client, server = session.control.client, session.control.server
+    return SessionRow(
+        sid=session.sid.hex(),
+        connection=session.control.id,
+        client=str(client.address),
+        client_port=client.port,
+        server=str(server.address),
+        server_port=server.port,
+        sender=str(session.asked.peer.address),
+        sender_port=session.asked.peer.port,
+        reflector=str(session.local.address),
+        reflector_port=session.local.port,
+        mode=mode_text(session.mode),
+        dscp=session.asked.dscp,
+        padding=session.asked.padding_length,
+        state=session.state.name.lower(),
+        since=_instant(session.since_ns),
+        received=stats.received,
+        reflected=stats.reflected,
+        dropped=stats.dropped,
+        last_packet=(now_ns - stats.last_packet_ns) / NS if stats.last_packet_ns else None,
+        last_received_sequence=stats.last_received_sequence,
+        last_sent_sequence=stats.last_sent_sequence,
+        timestamp_source=stats.last_source,
+        offload="none",
+    )

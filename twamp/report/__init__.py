@@ -1,0 +1,1 @@
+"""Figures as text, JSON, rows and plots."""
