@@ -25,7 +25,7 @@ TOLERANCE = 0.05
 FEW, MANY = 640, 1920  # packets; multiples of a batch
 # What happens so many times a second, and not to every packet.
 NOW_AND_THEN = (
-    "tw_sampler_",
+    "tw_t3_error_",
     "tw_histogram_",
     "tw_socket_read_departure",
     "tw_socket_parse_departure",

@@ -152,7 +152,7 @@ def test_packages_import_in_one_direction() -> None:
         ("control.server", "from twamp import reflector"),
         ("control.server", "from twamp._native import lib"),
         ("control.server", "import importlib"),
-        ("reflector.responder", "from twamp.ping.run import Ping"),
+        ("reflector.responder", "from twamp.ping.run import Run"),
         ("ping.run", "from twamp.reflector import responder"),
         ("reflector.systemd", "from importlib import import_module"),
         ("reflector.__main__", "from twamp import _native"),

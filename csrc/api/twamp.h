@@ -122,7 +122,7 @@ struct tw_clock_model {
 /* A time of the device's clock as Unix ns: 1, or 0 when it is more than 10 s from the model's. */
 int tw_clock_convert(const struct tw_clock_model *model, uint64_t device_ns, uint64_t *unix_ns);
 
-/* ---- socket.c: control messages -------------------------------------------------------------- */
+/* ---- cmsg.c: control messages -------------------------------------------------------------- */
 
 /* What the control messages of a received datagram say. */
 struct tw_rx {
@@ -164,7 +164,7 @@ struct tw_histogram {
     uint64_t counts[TW_HISTOGRAM_BUCKETS];
 };
 
-/* ---- reflector.c, reflector_loop.c: the Session-Reflector ---- */
+/* ---- reflector.c, loop.c: the Session-Reflector ---- */
 
 struct tw_reflector;
 
@@ -233,7 +233,7 @@ struct tw_reflector_stats {
 };
 
 /* How much later than its T3 a reply has left, of those that asked. */
-struct tw_residuals {
+struct tw_t3_error_stats {
     struct tw_histogram error;
     uint64_t missed;        /* asked for, and never told */
     uint64_t early;         /* left before its T3; in the histogram as 0 */
@@ -295,7 +295,7 @@ int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
 int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t *ids,
                                   uint32_t count, struct tw_session_stats *stats, uint8_t *found);
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);
-void tw_reflector_residuals(struct tw_reflector *reflector, struct tw_residuals *residuals);
+void tw_reflector_t3_error(struct tw_reflector *reflector, struct tw_t3_error_stats *t3_error);
 
 /* How much later than the device's the kernel's receive stamp was, of packets that have both. */
 void tw_reflector_receive_lag(struct tw_reflector *reflector, struct tw_histogram *lag);

@@ -1,4 +1,4 @@
-/* socket.c: the one place that knows the kernel's ways with socket options and control messages.
+/* cmsg.c: the one place that knows the kernel's ways with socket options and control messages.
  * Control messages are matched by level, type and exact length, and copied, never cast. */
 #define _GNU_SOURCE 1 /* struct in6_pktinfo */
 #include "kernel/kernel.h"

@@ -1,4 +1,4 @@
-/* engine.h: between the files of the engine.  Python does not see it. */
+/* kernel.h: between the files of the engine.  Python does not see it. */
 #pragma once
 #include "packet/octets.h"
 #include "api/twamp.h"
@@ -35,7 +35,7 @@ int tw_clock_models_set(struct tw_clock_models *models, const struct tw_clock_mo
 /* The worst of them. */
 uint64_t tw_clock_models_error_ns(const struct tw_clock_models *models);
 
-/* socket.c */
+/* cmsg.c */
 socklen_t tw_socket_address(const struct tw_endpoint *endpoint, union tw_sockaddr *address);
 int tw_socket_endpoint(const union tw_sockaddr *address, struct tw_endpoint *endpoint);
 int tw_socket_prepare(int fd, int ip_version, uint32_t receive_buffer, uint8_t ttl);

@@ -1,4 +1,4 @@
-/* io_mmsg.c: datagrams in batches, recvmmsg and sendmmsg.  The headers are prepared once; a call
+/* mmsg.c: datagrams in batches, recvmmsg and sendmmsg.  The headers are prepared once; a call
  * only resets what the kernel or a longer packet changed. */
 #include "kernel/mmsg.h"
 

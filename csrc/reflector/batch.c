@@ -30,9 +30,9 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
         (config->tx_batch == 0 ? config->t3_budget_ns : POSITION_ERROR_NS * config->tx_batch);
     batch->ptp = config->timestamp_format == TW_FORMAT_PTP;
     batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
-    batch->outbox.sampler.correct = config->t3_correction;
-    batch->outbox.sampler.models = &batch->models;
-    batch->outbox.sampler.off = config->timestamp == TW_TIMESTAMP_USER;
+    batch->outbox.t3_error.correct = config->t3_correction;
+    batch->outbox.t3_error.models = &batch->models;
+    batch->outbox.t3_error.off = config->timestamp == TW_TIMESTAMP_USER;
     batch->departures = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->departures);
     if (batch->numberings == NULL || batch->departures == NULL)
         return -ENOMEM;
@@ -125,10 +125,10 @@ static int may_answer(const struct tw_endpoint *peer, uint16_t own_port)
     return peer->port < LEAST_SENDER_PORT || peer->port == own_port;
 }
 
-static uint8_t refusal(const struct tw_pool_session *session, struct tw_admission *admission,
+static uint8_t refusal(const struct tw_pool_session *session, struct tw_rate_limit *rate_limit,
                        const struct tw_endpoint *peer, uint16_t own_port, uint64_t now_ns)
 {
-    if (session->light && !tw_clients_have(admission->light_clients, peer))
+    if (session->light && !tw_client_list_have(rate_limit->light_clients, peer))
         return TW_DROP_CLIENT_LIST;
     if (session->light && may_answer(peer, own_port))
         return TW_DROP_LOOP;
@@ -136,13 +136,13 @@ static uint8_t refusal(const struct tw_pool_session *session, struct tw_admissio
         return TW_DROP_NOT_STARTED;
     if (now_ns > session->deadline_ns)
         return TW_DROP_STOPPED;
-    if (admission->interval_ns != 0 && !tw_admission_take(admission, peer, now_ns))
+    if (rate_limit->interval_ns != 0 && !tw_rate_limit_take(rate_limit, peer, now_ns))
         return TW_DROP_RATE_LIMIT;
     return 0;
 }
 
 void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
-                     struct tw_admission *admission, uint32_t socket)
+                     struct tw_rate_limit *rate_limit, uint32_t socket)
 {
     const uint16_t own_port = pool->sockets[socket].key.port;
 
@@ -167,7 +167,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
         verdict->light = session->light;
         verdict->tos = session->light ? verdict->rx.tos & DSCP_BITS : session->tos;
         verdict->cipher = session->cipher;
-        refused = refusal(session, admission, &peer, own_port, batch->now_ns);
+        refused = refusal(session, rate_limit, &peer, own_port, batch->now_ns);
         if (refused)
             verdict->drop = refused;
     }
@@ -334,7 +334,7 @@ static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
 
 void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket)
 {
-    tw_sampler_read(&batch->outbox.sampler, fd, &batch->departures[socket]);
+    tw_t3_error_read(&batch->outbox.t3_error, fd, &batch->departures[socket]);
 }
 
 /* All at once, so that the sums hold in every snapshot. */
@@ -342,8 +342,8 @@ void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch
 {
     struct tw_reflector_stats *stats = &records->stats;
 
-    if (tw_sampler_post(&batch->outbox.sampler, &records->residuals))
-        batch->t3_error_ns = tw_histogram_percentile(&records->residuals.error, 99);
+    if (tw_t3_error_post(&batch->outbox.t3_error, &records->t3_error))
+        batch->t3_error_ns = tw_histogram_percentile(&records->t3_error.error, 99);
     stats->segmented = batch->outbox.segmented;
     stats->segments_refused = batch->outbox.segments_refused;
     stats->t3_chunk = batch->outbox.single.eighths;

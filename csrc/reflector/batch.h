@@ -34,7 +34,7 @@ struct tw_verdict {
 /* What outlives a batch. */
 struct tw_batch_records {
     struct tw_reflector_stats stats;
-    struct tw_residuals residuals;
+    struct tw_t3_error_stats t3_error;
     struct tw_histogram receive_lag;
 };
 
@@ -61,7 +61,7 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
 void tw_batch_close(struct tw_batch *batch);
 int tw_batch_receive(struct tw_batch *batch, int fd); /* how many packets, or -errno */
 void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
-                     struct tw_admission *admission, uint32_t socket);
+                     struct tw_rate_limit *rate_limit, uint32_t socket);
 void tw_batch_answer(struct tw_batch *batch, int fd);
 void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch_records *records);
 /* What woke the loop, and was no packet, may be a stamp. */

@@ -1,4 +1,4 @@
-/* clients.c: prefixes as words and masks, so that each is a comparison of two words. */
+/* client_list.c: prefixes as words and masks, so that each is a comparison of two words. */
 #include "reflector/client_list.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@ struct network {
     uint8_t ip_version;
 };
 
-struct tw_clients {
+struct tw_client_list {
     uint32_t count;
     struct network networks[];
 };
@@ -35,9 +35,10 @@ static int read_prefix(const struct tw_prefix *prefix, struct network *network)
     return 0;
 }
 
-int tw_clients_open(const struct tw_prefix *prefixes, uint32_t count, struct tw_clients **clients)
+int tw_client_list_open(const struct tw_prefix *prefixes, uint32_t count,
+                        struct tw_client_list **clients)
 {
-    struct tw_clients *opened;
+    struct tw_client_list *opened;
 
     *clients = NULL;
     if (count == 0)
@@ -58,12 +59,12 @@ int tw_clients_open(const struct tw_prefix *prefixes, uint32_t count, struct tw_
     return 0;
 }
 
-void tw_clients_close(struct tw_clients *clients)
+void tw_client_list_close(struct tw_client_list *clients)
 {
     free(clients);
 }
 
-int tw_clients_have(const struct tw_clients *clients, const struct tw_endpoint *client)
+int tw_client_list_have(const struct tw_client_list *clients, const struct tw_endpoint *client)
 {
     uint64_t address[WORDS];
 

@@ -1,4 +1,4 @@
-/* reflector_loop.c: the loop that answers; one thread's.  It alone closes sockets, under the lock,
+/* loop.c: the loop that answers; one thread's.  It alone closes sockets, under the lock,
  * as epoll_ctl is; a receive, a reflection or a send never is.  received == reflected + the sum of
  * drops, whenever one looks. */
 #include "reflector/reflector.h"
@@ -32,7 +32,7 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
         return 0;
     }
     pthread_mutex_lock(&reflector->lock);
-    tw_batch_assign(batch, &reflector->pool, &reflector->admission, ready->socket);
+    tw_batch_assign(batch, &reflector->pool, &reflector->rate_limit, ready->socket);
     pthread_mutex_unlock(&reflector->lock);
     tw_batch_answer(batch, ready->fd);
     pthread_mutex_lock(&reflector->lock);

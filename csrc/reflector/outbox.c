@@ -190,7 +190,7 @@ static void ask_for_stamp(const struct tw_outbox *outbox, struct msghdr *message
     uint8_t *control = message->msg_control;
 
     message->msg_controllen += tw_socket_write_transmit_stamp(
-        control + message->msg_controllen, outbox->sampler.source == TW_SOURCE_HARDWARE);
+        control + message->msg_controllen, outbox->t3_error.source == TW_SOURCE_HARDWARE);
 }
 
 /* Copies the headers into one array, in order, and lets the one ask that is to. */
@@ -298,19 +298,19 @@ static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as
 
 /* Of the chunk at: the chosen one; or, in the chunk before it, one that has the kernel do the same
  * already, so that it need not fetch what it seldom does from memory while it is looked at. */
-static int who_asks(const struct tw_sampler *sampler, const struct tw_departures *departures,
+static int who_asks(const struct tw_t3_error *t3_error, const struct tw_departures *departures,
                     int at, int size, int chosen)
 {
     const int is_next = chosen >= at + size && chosen < at + 2 * size;
 
-    return is_next && departures->known && sampler->waits_for == NULL ? at : chosen;
+    return is_next && departures->known && t3_error->waits_for == NULL ? at : chosen;
 }
 
 static void tell_sampler(struct tw_outbox *outbox, int fd, struct tw_departures *departures,
                          uint64_t clock_ns, int is_chosen)
 {
     if (is_chosen)
-        tw_sampler_sent(&outbox->sampler, fd, departures, clock_ns);
+        tw_t3_error_sent(&outbox->t3_error, fd, departures, clock_ns);
     else
         departures->next_id++; /* nobody waits for that one */
 }
@@ -325,16 +325,16 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *depa
         order_by_peer(outbox, count);
     else
         order_as_built(outbox, count);
-    chosen = tw_sampler_choose(&outbox->sampler, fd, departures, count, tw_clock_unix_ns());
+    chosen = tw_t3_error_choose(&outbox->t3_error, fd, departures, count, tw_clock_unix_ns());
     now_ns = tw_clock_unix_ns();
     while (at < count) {
         int as_run;
         const int size = next_chunk(outbox, at, count, &as_run);
         const uint64_t began_ns = now_ns;
-        const int asking = who_asks(&outbox->sampler, departures, at, size, chosen);
+        const int asking = who_asks(&outbox->t3_error, departures, at, size, chosen);
         int done;
 
-        stamp_all(outbox, at, size, began_ns + outbox->sampler.correction_ns);
+        stamp_all(outbox, at, size, began_ns + outbox->t3_error.correction_ns);
         done = as_run ? send_run(outbox, fd, at, size, count, asking)
                       : send_singles(outbox, fd, at, size, asking);
         now_ns = tw_clock_unix_ns();

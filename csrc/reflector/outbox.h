@@ -36,7 +36,7 @@ struct tw_outbox {
     uint8_t as_built;                               /* the order is that in which they stand */
     struct tw_portion single;
     struct tw_portion run;
-    struct tw_sampler sampler;
+    struct tw_t3_error t3_error;
     uint64_t budget_ns;        /* 0 = chunks of a fixed size, and no runs */
     uint64_t segmented;        /* replies that left in runs */
     uint32_t segments_refused; /* runs that the kernel did not take */

@@ -34,7 +34,7 @@ static int open_descriptors(struct tw_reflector *reflector)
         tw_socket_keep_stamping(reflector->config.timestamp == TW_TIMESTAMP_KERNEL);
     if (reflector->stamping < 0)
         return reflector->stamping;
-    tw_sampler_measure_asking(&reflector->batch.outbox.sampler);
+    tw_t3_error_measure_asking(&reflector->batch.outbox.t3_error);
     return 0;
 }
 
@@ -45,8 +45,8 @@ static int open_memory(struct tw_reflector *reflector)
     int result = tw_pool_open(&reflector->pool, size, seed);
 
     if (result == 0)
-        result = tw_admission_open(&reflector->admission, size, seed);
-    tw_admission_set_rate(&reflector->admission, reflector->config.rate_limit);
+        result = tw_rate_limit_open(&reflector->rate_limit, size, seed);
+    tw_rate_limit_set(&reflector->rate_limit, reflector->config.rate_limit);
     if (result == 0)
         result = tw_batch_open(&reflector->batch, &reflector->config);
     return result;
@@ -96,7 +96,7 @@ void tw_reflector_close(struct tw_reflector *reflector)
         tw_cipher_close(reflector->pool.sessions[row].cipher);
     tw_cipher_close_retired(&reflector->retired);
     tw_batch_close(&reflector->batch);
-    tw_admission_close(&reflector->admission);
+    tw_rate_limit_close(&reflector->rate_limit);
     tw_pool_close(&reflector->pool);
     pthread_mutex_destroy(&reflector->lock);
     free(reflector);
@@ -126,7 +126,7 @@ int tw_reflector_nudge(struct tw_reflector *reflector)
 int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit)
 {
     pthread_mutex_lock(&reflector->lock);
-    tw_admission_set_rate(&reflector->admission, rate_limit);
+    tw_rate_limit_set(&reflector->rate_limit, rate_limit);
     pthread_mutex_unlock(&reflector->lock);
     return 0;
 }
@@ -134,17 +134,17 @@ int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_li
 int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
                                    uint32_t count)
 {
-    struct tw_clients *clients;
-    struct tw_clients *former;
-    const int result = tw_clients_open(prefixes, count, &clients);
+    struct tw_client_list *clients;
+    struct tw_client_list *former;
+    const int result = tw_client_list_open(prefixes, count, &clients);
 
     if (result < 0)
         return result;
     pthread_mutex_lock(&reflector->lock);
-    former = reflector->admission.light_clients;
-    reflector->admission.light_clients = clients;
+    former = reflector->rate_limit.light_clients;
+    reflector->rate_limit.light_clients = clients;
     pthread_mutex_unlock(&reflector->lock);
-    tw_clients_close(former);
+    tw_client_list_close(former);
     return 0;
 }
 
@@ -408,10 +408,10 @@ void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stat
     pthread_mutex_unlock(&reflector->lock);
 }
 
-void tw_reflector_residuals(struct tw_reflector *reflector, struct tw_residuals *residuals)
+void tw_reflector_t3_error(struct tw_reflector *reflector, struct tw_t3_error_stats *t3_error)
 {
     pthread_mutex_lock(&reflector->lock);
-    *residuals = reflector->records.residuals;
+    *t3_error = reflector->records.t3_error;
     pthread_mutex_unlock(&reflector->lock);
 }
 

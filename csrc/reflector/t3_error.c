@@ -1,4 +1,4 @@
-/* residual.c: see residual.h. */
+/* t3_error.c: see t3_error.h. */
 #include "reflector/t3_error.h"
 
 #include <stdlib.h>
@@ -24,108 +24,109 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 }
 
 /* ns later than the clock that was read. */
-static void learn(struct tw_sampler *sampler, uint64_t ns)
+static void learn(struct tw_t3_error *t3_error, uint64_t ns)
 {
-    if (sampler->samples % WINDOW == 0) {
-        sampler->least_ns[1] = sampler->samples == 0 ? 0 : sampler->least_ns[0];
-        sampler->least_ns[0] = UINT64_MAX;
+    if (t3_error->samples % WINDOW == 0) {
+        t3_error->least_ns[1] = t3_error->samples == 0 ? 0 : t3_error->least_ns[0];
+        t3_error->least_ns[0] = UINT64_MAX;
     }
-    sampler->samples++;
-    sampler->least_ns[0] = smaller(sampler->least_ns[0], ns);
-    if (!sampler->correct)
+    t3_error->samples++;
+    t3_error->least_ns[0] = smaller(t3_error->least_ns[0], ns);
+    if (!t3_error->correct)
         return;
-    ns = smaller(sampler->least_ns[0], sampler->least_ns[1]); /* 0 until the first window is full */
-    sampler->correction_ns = (uint32_t)(smaller(ns, MOST_NS) - smaller(ns, MOST_NS) / MARGIN);
+    ns = smaller(t3_error->least_ns[0],
+                 t3_error->least_ns[1]); /* 0 until the first window is full */
+    t3_error->correction_ns = (uint32_t)(smaller(ns, MOST_NS) - smaller(ns, MOST_NS) / MARGIN);
 }
 
 /* ---- samples */
 
 /* One that stamps what leaves, if its clock is known, knows best. */
-static uint32_t best_source(const struct tw_sampler *sampler)
+static uint32_t best_source(const struct tw_t3_error *t3_error)
 {
-    const struct tw_clock_models *models = sampler->models;
+    const struct tw_clock_models *models = t3_error->models;
 
-    if (models != NULL && models->count == 1 && models->each[0].transmits && !sampler->deserted)
+    if (models != NULL && models->count == 1 && models->each[0].transmits && !t3_error->deserted)
         return TW_SOURCE_HARDWARE;
     return TW_SOURCE_KERNEL;
 }
 
-static void miss(struct tw_sampler *sampler)
+static void miss(struct tw_t3_error *t3_error)
 {
-    sampler->waits_for = NULL;
-    sampler->missed++;
-    if (++sampler->missed_in_a_row >= ENOUGH && sampler->source == TW_SOURCE_HARDWARE)
-        sampler->deserted = 1;
+    t3_error->waits_for = NULL;
+    t3_error->missed++;
+    if (++t3_error->missed_in_a_row >= ENOUGH && t3_error->source == TW_SOURCE_HARDWARE)
+        t3_error->deserted = 1;
 }
 
-int tw_sampler_choose(struct tw_sampler *sampler, int fd, struct tw_departures *departures,
-                      int count, uint64_t now_ns)
+int tw_t3_error_choose(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
+                       int count, uint64_t now_ns)
 {
-    if (sampler->off)
+    if (t3_error->off)
         return -1;
-    if (sampler->due_ns > now_ns + PATIENCE_NS)
-        sampler->due_ns = now_ns; /* the clock has been set back */
-    if (now_ns < sampler->due_ns)
+    if (t3_error->due_ns > now_ns + PATIENCE_NS)
+        t3_error->due_ns = now_ns; /* the clock has been set back */
+    if (now_ns < t3_error->due_ns)
         return -1;
-    if (sampler->waits_for != NULL) {
-        if (now_ns < sampler->due_ns + PATIENCE_NS)
+    if (t3_error->waits_for != NULL) {
+        if (now_ns < t3_error->due_ns + PATIENCE_NS)
             return -1;
-        miss(sampler);
+        miss(t3_error);
     }
-    tw_sampler_read(sampler, fd, departures); /* none of those before is taken for the new one */
-    sampler->source = best_source(sampler);
-    sampler->random = sampler->random * 1664525u + 1013904223u;
-    return (int)((uint64_t)sampler->random * (unsigned)count >> 32);
+    tw_t3_error_read(t3_error, fd, departures); /* none of those before is taken for the new one */
+    t3_error->source = best_source(t3_error);
+    t3_error->random = t3_error->random * 1664525u + 1013904223u;
+    return (int)((uint64_t)t3_error->random * (unsigned)count >> 32);
 }
 
-void tw_sampler_sent(struct tw_sampler *sampler, int fd, struct tw_departures *departures,
-                     uint64_t clock_ns)
+void tw_t3_error_sent(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
+                      uint64_t clock_ns)
 {
-    sampler->due_ns = clock_ns + EVERY_NS;
-    sampler->clock_ns = clock_ns;
-    sampler->waits_for = departures;
-    sampler->waits_for_id = departures->next_id++;
-    tw_sampler_read(sampler, fd, departures);
+    t3_error->due_ns = clock_ns + EVERY_NS;
+    t3_error->clock_ns = clock_ns;
+    t3_error->waits_for = departures;
+    t3_error->waits_for_id = departures->next_id++;
+    tw_t3_error_read(t3_error, fd, departures);
 }
 
 /* Unix ns; 0 when the device's clock cannot be told. */
-static uint64_t time_of(const struct tw_sampler *sampler, const struct tw_departure *departure)
+static uint64_t time_of(const struct tw_t3_error *t3_error, const struct tw_departure *departure)
 {
-    if (sampler->source != TW_SOURCE_HARDWARE)
+    if (t3_error->source != TW_SOURCE_HARDWARE)
         return departure->kernel_ns;
-    return tw_clock_of_device(sampler->models, 0, departure->hardware_ns, tw_clock_unix_ns());
+    return tw_clock_of_device(t3_error->models, 0, departure->hardware_ns, tw_clock_unix_ns());
 }
 
 /* A reply that did not ask would have left sooner. */
-static uint64_t without_asking(const struct tw_sampler *sampler, uint64_t ns)
+static uint64_t without_asking(const struct tw_t3_error *t3_error, uint64_t ns)
 {
-    const uint64_t asking_ns = sampler->source == TW_SOURCE_KERNEL ? sampler->asking_ns : 0;
+    const uint64_t asking_ns = t3_error->source == TW_SOURCE_KERNEL ? t3_error->asking_ns : 0;
 
     return ns > asking_ns ? ns - asking_ns : 0;
 }
 
-static void take(struct tw_sampler *sampler, struct tw_departures *departures,
+static void take(struct tw_t3_error *t3_error, struct tw_departures *departures,
                  const struct tw_departure *departure)
 {
     uint64_t unix_ns;
 
-    if (sampler->waits_for != departures ||
-        (departures->known && departure->id != sampler->waits_for_id))
+    if (t3_error->waits_for != departures ||
+        (departures->known && departure->id != t3_error->waits_for_id))
         return;
     departures->known = 1;
     departures->next_id = departure->id + 1;
-    unix_ns = time_of(sampler, departure);
-    if (unix_ns < sampler->clock_ns || unix_ns - sampler->clock_ns > MOST_NS) {
-        miss(sampler); /* the clock was set in between */
+    unix_ns = time_of(t3_error, departure);
+    if (unix_ns < t3_error->clock_ns || unix_ns - t3_error->clock_ns > MOST_NS) {
+        miss(t3_error); /* the clock was set in between */
         return;
     }
-    sampler->waits_for = NULL;
-    sampler->missed_in_a_row = 0;
-    sampler->sample_ns = without_asking(sampler, unix_ns - sampler->clock_ns);
-    sampler->sampled = 1;
+    t3_error->waits_for = NULL;
+    t3_error->missed_in_a_row = 0;
+    t3_error->sample_ns = without_asking(t3_error, unix_ns - t3_error->clock_ns);
+    t3_error->sampled = 1;
 }
 
-void tw_sampler_read(struct tw_sampler *sampler, int fd, struct tw_departures *departures)
+void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures)
 {
     _Alignas(struct cmsghdr) uint8_t control[TW_CONTROL_OCTETS];
 
@@ -136,30 +137,30 @@ void tw_sampler_read(struct tw_sampler *sampler, int fd, struct tw_departures *d
         if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
             return;
         if (tw_socket_read_departure(&message, &departure))
-            take(sampler, departures, &departure);
+            take(t3_error, departures, &departure);
     }
 }
 
-int tw_sampler_post(struct tw_sampler *sampler, struct tw_residuals *residuals)
+int tw_t3_error_post(struct tw_t3_error *t3_error, struct tw_t3_error_stats *stats)
 {
-    const uint64_t corrected = sampler->correction_ns;
+    const uint64_t corrected = t3_error->correction_ns;
 
-    residuals->missed += sampler->missed;
-    sampler->missed = 0;
-    if (!sampler->sampled)
+    stats->missed += t3_error->missed;
+    t3_error->missed = 0;
+    if (!t3_error->sampled)
         return 0;
-    sampler->sampled = 0;
-    if (residuals->source != sampler->source) { /* what another one told is of another truth */
-        residuals->error = (struct tw_histogram){0};
-        residuals->early = 0;
-        residuals->source = sampler->source;
+    t3_error->sampled = 0;
+    if (stats->source != t3_error->source) { /* what another one told is of another truth */
+        stats->error = (struct tw_histogram){0};
+        stats->early = 0;
+        stats->source = t3_error->source;
     }
-    residuals->early += sampler->sample_ns < corrected;
-    tw_histogram_add(&residuals->error,
-                     sampler->sample_ns < corrected ? 0 : sampler->sample_ns - corrected);
-    learn(sampler, sampler->sample_ns);
-    residuals->correction_ns = sampler->correction_ns;
-    return residuals->error.samples % WINDOW == 0;
+    stats->early += t3_error->sample_ns < corrected;
+    tw_histogram_add(&stats->error,
+                     t3_error->sample_ns < corrected ? 0 : t3_error->sample_ns - corrected);
+    learn(t3_error, t3_error->sample_ns);
+    stats->correction_ns = t3_error->correction_ns;
+    return stats->error.samples % WINDOW == 0;
 }
 
 /* ---- what asking costs */
@@ -237,7 +238,7 @@ static void try(int fd, int asks, struct trials *trials)
         trials->ns[trials->count++] = stamp_ns - clock_ns;
 }
 
-void tw_sampler_measure_asking(struct tw_sampler *sampler)
+void tw_t3_error_measure_asking(struct tw_t3_error *t3_error)
 {
     struct trials trials[2] = {{.count = 0}, {.count = 0}};
     const int fd = open_to_itself();
@@ -259,5 +260,5 @@ void tw_sampler_measure_asking(struct tw_sampler *sampler)
     plain_ns = median(&trials[0]);
     asking_ns = median(&trials[1]);
     if (asking_ns > plain_ns && asking_ns - plain_ns <= MOST_ASKING_NS)
-        sampler->asking_ns = asking_ns - plain_ns;
+        t3_error->asking_ns = asking_ns - plain_ns;
 }

@@ -1,8 +1,8 @@
-/* residual.h: how much later than its T3 a reply leaves.  A reply now and then asks the kernel for
+/* t3_error.h: how much later than its T3 a reply leaves.  A reply now and then asks the kernel for
  * a transmit stamp; what that is later than T3 is kept as a histogram.  If T3 is to be corrected,
  * most of what it was at least, lately, is added to it: then it is nearer the truth, and hardly
- * ever later.  The loop's alone, but for struct tw_residuals, which the caller shares under its
- * lock. */
+ * ever later.  The loop's alone, but for struct tw_t3_error_stats, which the caller shares under
+ * its lock. */
 #pragma once
 #include "kernel/kernel.h"
 #include "reflector/histogram.h"
@@ -14,7 +14,7 @@ struct tw_departures {
     int known;
 };
 
-struct tw_sampler {
+struct tw_t3_error {
     const struct tw_departures *waits_for; /* NULL = no stamp is under way */
     uint64_t clock_ns;                     /* what was read for its T3 */
     uint64_t due_ns;                       /* no further one before */
@@ -37,15 +37,15 @@ struct tw_sampler {
 
 /* Measures asking_ns, by packets to itself over loopback, in a few milliseconds; without loopback,
  * or stamps, it is 0. */
-void tw_sampler_measure_asking(struct tw_sampler *sampler);
+void tw_t3_error_measure_asking(struct tw_t3_error *t3_error);
 
 /* The position of the reply, of so many that are about to leave, that asks; -1 = none. */
-int tw_sampler_choose(struct tw_sampler *sampler, int fd, struct tw_departures *departures,
-                      int count, uint64_t now_ns);
+int tw_t3_error_choose(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
+                       int count, uint64_t now_ns);
 /* It has left; the clock was read at clock_ns for it. */
-void tw_sampler_sent(struct tw_sampler *sampler, int fd, struct tw_departures *departures,
-                     uint64_t clock_ns);
+void tw_t3_error_sent(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
+                      uint64_t clock_ns);
 /* Takes what stamps there are from the socket's error queue, or else it would wake the loop. */
-void tw_sampler_read(struct tw_sampler *sampler, int fd, struct tw_departures *departures);
+void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures);
 /* Under the lock: what is new since the last time; 1 now and then, when it is worth a look. */
-int tw_sampler_post(struct tw_sampler *sampler, struct tw_residuals *residuals);
+int tw_t3_error_post(struct tw_t3_error *t3_error, struct tw_t3_error_stats *stats);

@@ -44,7 +44,7 @@ static int is_in(const struct tw_prefix *prefix, const struct tw_endpoint *clien
 static void lists_are_what_their_prefixes_are(void)
 {
     struct tw_prefix prefixes[PREFIXES];
-    struct tw_clients *clients;
+    struct tw_client_list *clients;
     uint32_t in = 0, out = 0;
 
     for (int list = 0; list < LISTS && !failures; list++) {
@@ -53,7 +53,7 @@ static void lists_are_what_their_prefixes_are(void)
             prefixes[i].length = (uint8_t)below(prefixes[i].ip_version == 4 ? 33 : 129);
             any_address(prefixes[i].address, prefixes[i].ip_version);
         }
-        CLAIM(tw_clients_open(prefixes, PREFIXES, &clients) == 0);
+        CLAIM(tw_client_list_open(prefixes, PREFIXES, &clients) == 0);
         for (int i = 0; i < ASKED; i++) {
             struct tw_endpoint client = {.port = 862, .ip_version = below(2) ? 4 : 6};
             int expected = 0;
@@ -61,11 +61,11 @@ static void lists_are_what_their_prefixes_are(void)
             any_address(client.address, client.ip_version);
             for (int p = 0; p < PREFIXES; p++)
                 expected |= is_in(&prefixes[p], &client);
-            CLAIM(tw_clients_have(clients, &client) == expected);
+            CLAIM(tw_client_list_have(clients, &client) == expected);
             in += (uint32_t)expected;
             out += (uint32_t)!expected;
         }
-        tw_clients_close(clients);
+        tw_client_list_close(clients);
     }
     CLAIM(in > 10000 && out > 10000);
 }
@@ -77,33 +77,33 @@ static void only_prefixes_make_a_list(void)
     static struct tw_prefix many[TW_LIGHT_CLIENTS_MAX + 1];
     const struct tw_endpoint client = {.ip_version = 4};
     struct tw_prefix pair[2] = {{.ip_version = 4}};
-    struct tw_clients *clients;
+    struct tw_client_list *clients;
 
     for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         pair[1] = (struct tw_prefix){.ip_version = wrong[i][0], .length = wrong[i][1]};
-        CLAIM(tw_clients_open(pair, 2, &clients) == -EINVAL && clients == NULL);
+        CLAIM(tw_client_list_open(pair, 2, &clients) == -EINVAL && clients == NULL);
     }
     for (unsigned i = 0; i < sizeof right / sizeof *right; i++) {
         pair[1] = (struct tw_prefix){.ip_version = right[i][0], .length = right[i][1]};
-        CLAIM(tw_clients_open(pair, 2, &clients) == 0);
-        tw_clients_close(clients);
+        CLAIM(tw_client_list_open(pair, 2, &clients) == 0);
+        tw_client_list_close(clients);
     }
     for (int i = 0; i <= TW_LIGHT_CLIENTS_MAX; i++)
         many[i] = (struct tw_prefix){.ip_version = i < TW_LIGHT_CLIENTS_MAX - 1 ? 6 : 4};
-    CLAIM(tw_clients_open(many, TW_LIGHT_CLIENTS_MAX + 1, &clients) == -EINVAL);
-    CLAIM(tw_clients_open(many, TW_LIGHT_CLIENTS_MAX, &clients) == 0);
-    CLAIM(tw_clients_have(clients, &client)); /* by the last one */
-    tw_clients_close(clients);
+    CLAIM(tw_client_list_open(many, TW_LIGHT_CLIENTS_MAX + 1, &clients) == -EINVAL);
+    CLAIM(tw_client_list_open(many, TW_LIGHT_CLIENTS_MAX, &clients) == 0);
+    CLAIM(tw_client_list_have(clients, &client)); /* by the last one */
+    tw_client_list_close(clients);
 }
 
 static void no_list_is_everybody(void)
 {
     const struct tw_endpoint client = {.ip_version = 6};
-    struct tw_clients *clients;
+    struct tw_client_list *clients;
 
-    CLAIM(tw_clients_open(NULL, 0, &clients) == 0);
-    CLAIM(clients == NULL && tw_clients_have(clients, &client));
-    tw_clients_close(clients);
+    CLAIM(tw_client_list_open(NULL, 0, &clients) == 0);
+    CLAIM(clients == NULL && tw_client_list_have(clients, &client));
+    tw_client_list_close(clients);
 }
 
 int main(void)

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from twamp.ctl.__main__ import COMMANDS, dscp, duration, main, parser, screen
-from twamp.reflector.state import State
+from twamp.reflector.state import ResponderState
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-STATE: State = {
+STATE: ResponderState = {
     "status": {
         "version": "1.2.3",
         "pid": 4711,

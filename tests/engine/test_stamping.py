@@ -19,7 +19,7 @@ from tests.support.fake_device import NS, OFF, ON, FakeClock, FakeNic, Machine
 from tests.support.reflector_bench import Bench, await_kernel_stamps, request
 from twamp.config.reflector import ReflectorConfig
 from twamp.engine.device import RxFilter, Setting
-from twamp.engine.native import ClockModel
+from twamp.engine.native import EngineClockModel
 from twamp.engine.phc import HardwareClock
 from twamp.engine.session_reflector import SessionReflector
 from twamp.engine.stamping import HardwareStamping
@@ -291,7 +291,9 @@ def bench() -> Iterator[Bench]:
 
 def test_without_hardware_stamps_the_kernels_are_used(bench: Bench) -> None:
     """Whatever models there are."""
-    model = ClockModel(interface=1, device_ns=5, unix_ns=7, rate=0, error_ns=3000, transmits=False)
+    model = EngineClockModel(
+        interface=1, device_ns=5, unix_ns=7, rate=0, error_ns=3000, transmits=False
+    )
     client, _ = bench.session()
     for models in ([], [model]):
         bench.reflector.set_clock_models(models)
@@ -306,21 +308,25 @@ def test_a_card_that_promises_transmit_stamps_and_gives_none_is_not_asked_for_ev
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loopback has none: each that is awaited is missed after a second, and after four the kernel is asked."""
-    model = ClockModel(interface=1, device_ns=5, unix_ns=7, rate=0, error_ns=3000, transmits=True)
+    model = EngineClockModel(
+        interface=1, device_ns=5, unix_ns=7, rate=0, error_ns=3000, transmits=True
+    )
     bench.reflector.set_clock_models([model])
     client, _ = bench.session()
     for number in range(1000):
         bench.exchange(client, request(number))
-        if bench.reflector.residuals().error.samples:
+        if bench.reflector.t3_error().error.samples:
             break
         bench.reflector.step(20)
-    residuals = bench.reflector.residuals()
-    assert residuals.missed == 4
-    assert residuals.source == "kernel"
+    t3_error = bench.reflector.t3_error()
+    assert t3_error.missed == 4
+    assert t3_error.source == "kernel"
 
 
 def test_more_models_than_there_is_room_for_are_refused() -> None:
-    model = ClockModel(interface=1, device_ns=5, unix_ns=7, rate=0, error_ns=0, transmits=False)
+    model = EngineClockModel(
+        interface=1, device_ns=5, unix_ns=7, rate=0, error_ns=0, transmits=False
+    )
     reflector = SessionReflector()
     with pytest.raises(ValueError, match="9 clock models"):
         reflector.set_clock_models([model] * 9)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.reflector_bench import Bench, await_kernel_stamps, endpoint, request
-from twamp.engine.session_reflector import EngineHistogram, Residuals, SessionConfig
+from twamp.engine.session_reflector import EngineHistogram, SessionConfig, T3ErrorStats
 from twamp.protocol.crypto import PacketCipher, PacketKeys, Protection
 from twamp.protocol.packets import ReflectorPacket, SecuredSenderPacket
 from twamp.protocol.timestamps import unix_ns_from_ntp
@@ -32,8 +32,8 @@ def exchange_slowly(bench: Bench, client: socket.socket, packets: int) -> None:
         time.sleep(EVERY)
 
 
-def require_consistent(residuals: Residuals) -> None:
-    error = residuals.error
+def require_consistent(t3_error: T3ErrorStats) -> None:
+    error = t3_error.error
     assert sum(error.counts) == error.samples
     assert error.percentile_ns(50) <= error.percentile_ns(99) <= error.most_ns
 
@@ -47,11 +47,11 @@ def require_empty_error_queue(sock: socket.socket) -> None:
 def test_the_kernel_tells_when_a_reply_has_left(bench: Bench) -> None:
     client, _ = bench.session()
     exchange_slowly(bench, client, 30)
-    residuals = bench.reflector.residuals()
-    assert residuals.error.samples == 30
-    assert residuals.missed == residuals.early == residuals.correction_ns == 0
-    assert residuals.error.percentile_ns(50) > 0
-    require_consistent(residuals)
+    t3_error = bench.reflector.t3_error()
+    assert t3_error.error.samples == 30
+    assert t3_error.missed == t3_error.early == t3_error.correction_ns == 0
+    assert t3_error.error.percentile_ns(50) > 0
+    require_consistent(t3_error)
 
 
 def test_few_are_asked_however_many_there_are(bench: Bench) -> None:
@@ -62,7 +62,7 @@ def test_few_are_asked_however_many_there_are(bench: Bench) -> None:
         for _ in range(64):
             client.recv(100)
     took = time.monotonic() - begin
-    assert 0 < bench.reflector.residuals().error.samples <= took * 1000 + 1
+    assert 0 < bench.reflector.t3_error().error.samples <= took * 1000 + 1
 
 
 def test_nothing_is_left_that_would_wake_the_loop(bench: Bench) -> None:
@@ -78,10 +78,10 @@ def test_a_socket_that_comes_back_is_understood(bench: Bench) -> None:
     for rounds in range(1, 4):
         session = bench.add(client)
         exchange_slowly(bench, client, 5)
-        assert bench.reflector.residuals().error.samples == 5 * rounds
+        assert bench.reflector.t3_error().error.samples == 5 * rounds
         bench.reflector.remove(session)
         bench.reflector.step(0)
-    assert bench.reflector.residuals().missed == 0
+    assert bench.reflector.t3_error().missed == 0
 
 
 def test_each_socket_has_numbers_of_its_own() -> None:
@@ -101,7 +101,7 @@ def test_each_socket_has_numbers_of_its_own() -> None:
             one.turn(1)
             client.recv(100)
             time.sleep(EVERY)
-        assert one.reflector.residuals().error.samples == 20
+        assert one.reflector.t3_error().error.samples == 20
 
 
 def test_segments_and_sealed_replies_are_asked_too() -> None:
@@ -116,7 +116,7 @@ def test_segments_and_sealed_replies_are_asked_too() -> None:
             for _ in range(64):
                 cipher.open_reflector_packet(client.recv(1 << 16))
             time.sleep(EVERY)
-            assert bench.reflector.residuals().error.samples == rounds
+            assert bench.reflector.t3_error().error.samples == rounds
         assert bench.reflector.stats().segmented > 0
 
 
@@ -124,7 +124,7 @@ def test_without_kernel_stamps_nobody_asks() -> None:
     with (bench := Bench("127.0.0.1", timestamp="user")).stack:
         client, _ = bench.session()
         exchange_slowly(bench, client, 5)
-        assert bench.reflector.residuals().error.samples == 0
+        assert bench.reflector.t3_error().error.samples == 0
         require_empty_error_queue(bench.port)
 
 
@@ -140,7 +140,7 @@ def test_t3_is_not_later_than_the_truth(host: str, correct: bool) -> None:
 def require_true_t3(bench: Bench, correct: bool) -> None:
     client, _ = bench.session()
     exchange_slowly(bench, client, WINDOW + 1)
-    assert (bench.reflector.residuals().correction_ns > 0) is correct
+    assert (bench.reflector.t3_error().correction_ns > 0) is correct
     client.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RECEIVE_STAMPS)
     later = 0
     for number in range(100):
@@ -154,21 +154,21 @@ def require_true_t3(bench: Bench, correct: bool) -> None:
         assert reply.receive_timestamp <= reply.timestamp
         later += unix_ns_from_ntp(reply.timestamp) > came_ns
     assert later <= (5 if correct else 0)
-    require_consistent(bench.reflector.residuals())
+    require_consistent(bench.reflector.t3_error())
 
 
 def test_percentiles_are_nearest_ranks_of_their_buckets() -> None:
     counts = [0] * 832
     counts[5], counts[32 + 32], counts[831] = 2, 1, 1  # 5; 64 and 65; up to a second
-    residuals = EngineHistogram(samples=4, most_ns=2**30 - 1, counts=counts)
-    assert residuals.percentile_ns(0) == residuals.percentile_ns(50) == 5
-    assert residuals.percentile_ns(75) == 65
-    assert residuals.doublings() == {31: 2, 127: 1, 2**30 - 1: 1}
-    assert residuals.percentile_ns(100) == 2**30 - 1
+    t3_error = EngineHistogram(samples=4, most_ns=2**30 - 1, counts=counts)
+    assert t3_error.percentile_ns(0) == t3_error.percentile_ns(50) == 5
+    assert t3_error.percentile_ns(75) == 65
+    assert t3_error.doublings() == {31: 2, 127: 1, 2**30 - 1: 1}
+    assert t3_error.percentile_ns(100) == 2**30 - 1
     assert EngineHistogram().percentile_ns(99) == 0
 
 
 def test_a_closed_reflector_has_none() -> None:
     with (bench := Bench("127.0.0.1")).stack:
         bench.reflector.close()
-        assert bench.reflector.residuals() == Residuals()
+        assert bench.reflector.t3_error() == T3ErrorStats()

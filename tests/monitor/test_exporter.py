@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from tests.conftest import NOT_TESTED
 from twamp.metrics.tally import Tally
-from twamp.monitor.exporter import BOUNDS_NS, Snapshot, TargetState, target_families
+from twamp.monitor.exporter import BOUNDS_NS, SessionFigures, TargetState, target_families
 
 MS = 1_000_000
 LABELS = {"target": "paris", "session": "0"}
@@ -44,8 +44,8 @@ def text_of(targets: list[TargetState]) -> str:
 
 @pytest.fixture
 def text() -> str:
-    session = Snapshot(labels=LABELS, totals=a_tally(), last=a_tally())
-    silent = Snapshot(labels={"target": "rome", "session": "0"}, totals=Tally(), last=None)
+    session = SessionFigures(labels=LABELS, totals=a_tally(), last=a_tally())
+    silent = SessionFigures(labels={"target": "rome", "session": "0"}, totals=Tally(), last=None)
     return text_of(
         [
             TargetState(target="paris", is_open=True, connections=2, sessions=[session]),

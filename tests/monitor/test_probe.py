@@ -134,7 +134,7 @@ def test_a_probe_measures() -> None:
     async def test() -> None:
         async with Responder.listening(listen_address=("127.0.0.1",)) as responder:
             config = PingConfig(interval="0.001f", count=30, port_range=(0, 0))
-            one = run.Ping(config, Target("127.0.0.1", "127.0.0.1", responder.port))
+            one = run.Run(config, Target("127.0.0.1", "127.0.0.1", responder.port))
             tally = tally_of(await one.run())
             assert (tally.sent, tally.received, tally.lost) == (30, 30, 0)
             assert tally.round_trip.delay.count == 30

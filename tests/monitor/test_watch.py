@@ -17,7 +17,7 @@ from twamp.config.users import Users
 from twamp.control.client import Credentials
 from twamp.engine.session_sender import SenderConfig
 from twamp.errors import ConfigError
-from twamp.monitor.watch import MOST_ROWS, Backoff, Continuous, Interval, Opened, rows_for
+from twamp.monitor.watch import MOST_ROWS, Backoff, OpenSessions, ReportInterval, Watch, rows_for
 from twamp.ping import run
 
 PATIENCE = 20.0  # seconds after which a test gives up; none waits as long when all is well
@@ -36,14 +36,14 @@ class Measuring:
         }
         config = PingConfig(**(defaults | options))
         target = Target("127.0.0.1", "127.0.0.1", port)
-        self.intervals: list[Interval] = []
+        self.intervals: list[ReportInterval] = []
         self.warnings: list[str] = []
         self._told = asyncio.Event()
         random = Random(1)
-        self.continuous: Continuous[run.TestSession] = Continuous(
+        self.continuous: Watch[run.OpenSession] = Watch(
             "it",
             config,
-            (dialler or run.Ping)(config, target),
+            (dialler or run.Run)(config, target),
             report=self._report,
             warn=self.warnings.append,
             random=random,
@@ -51,11 +51,11 @@ class Measuring:
             most_packets=most,
         )
 
-    def _report(self, interval: Interval) -> None:
+    def _report(self, interval: ReportInterval) -> None:
         self.intervals.append(interval)
         self._told.set()
 
-    async def until(self, condition: Callable[[Interval], bool]) -> Interval:
+    async def until(self, condition: Callable[[ReportInterval], bool]) -> ReportInterval:
         """The next interval of which that is true."""
         async with asyncio.timeout(PATIENCE):
             while True:
@@ -151,12 +151,12 @@ def test_a_session_ends_before_its_numbers_do_and_a_new_one_follows() -> None:
     asyncio.run(test())
 
 
-class Detour(run.Ping):
+class Detour(run.Run):
     """Its packets go by way of a relay."""
 
     relay: Relay
 
-    def sender_config(self, session: run.TestSession, start_ns: int) -> SenderConfig:
+    def sender_config(self, session: run.OpenSession, start_ns: int) -> SenderConfig:
         config = super().sender_config(session, start_ns)
         self.relay.destination = config.peer
         return SenderConfig(**{**vars(config), "peer": self.relay.front})
@@ -260,14 +260,14 @@ def test_the_ring_has_room_for_what_is_under_way() -> None:
 
 
 def test_opened_is_what_a_ping_opens() -> None:
-    """Continuous needs no more of a Ping than its Dialler says."""
+    """Watch needs no more of a Ping than its Dialler says."""
 
     async def test() -> None:
         async with Responder.listening(listen_address=("127.0.0.1",)) as responder:
             config = PingConfig(port_range=(0, 0))
-            one = run.Ping(config, Target("127.0.0.1", "127.0.0.1", responder.port))
+            one = run.Run(config, Target("127.0.0.1", "127.0.0.1", responder.port))
             async with one.open() as opened:
-                assert isinstance(opened, Opened)
+                assert isinstance(opened, OpenSessions)
                 await responder.sessions_left(1)
             await responder.sessions_left(0)
 
@@ -282,8 +282,8 @@ def test_a_secured_target_is_measured() -> None:
             users, listen_address=("127.0.0.1",), pbkdf2_count=1024
         ) as responder:
 
-            def dial(config: PingConfig, target: Target) -> run.Ping:
-                return run.Ping(config, target, credentials)
+            def dial(config: PingConfig, target: Target) -> run.Run:
+                return run.Run(config, target, credentials)
 
             one = Measuring(responder.port, dial, user="alice", auth_mode="E", most=400)
             async with one.running():

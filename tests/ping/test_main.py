@@ -22,7 +22,7 @@ from twamp.config.target import Target, split_host
 from twamp.errors import ConfigError
 from twamp.metrics.measure import measure
 from twamp.ping.__main__ import main, read_command_line
-from twamp.ping.run import Ping
+from twamp.ping.run import Run
 from twamp.protocol.control_messages import (
     Accept,
     AcceptSession,
@@ -429,7 +429,7 @@ def test_no_connection_is_one_line_with_a_remedy(
 # ---- Ctrl-C --------------------------------------------------------------------------------------
 
 
-async def first_packet(ping: Ping) -> None:
+async def first_packet(ping: Run) -> None:
     """Returns when a session has begun to send."""
     async with asyncio.timeout(10):
         while not any(sender.sent for sender in ping._senders):
@@ -443,7 +443,7 @@ def test_interrupted_run_reports_what_there_is() -> None:
                 [f"127.0.0.1:{listening.port}", "-c", "100000", "-i", "0.001f", "-L", "0.3"]
             )
             assert target is not None
-            ping = Ping(config, target)
+            ping = Run(config, target)
             task = asyncio.create_task(ping.run())
             await first_packet(ping)
             ping.interrupt()
@@ -464,7 +464,7 @@ def test_second_interrupt_does_not_wait_for_replies() -> None:
                 [f"127.0.0.1:{server.port}", "-c", "1", "-i", "0f", "-L", "3600"]
             )
             assert target is not None
-            ping = Ping(config, target)
+            ping = Run(config, target)
             task = asyncio.create_task(ping.run())
             await first_packet(ping)
             ping.interrupt()
@@ -481,7 +481,7 @@ def test_interrupted_set_up_has_nothing_to_report() -> None:
         with ScriptedServer(greets=False) as server:
             config, target = read_command_line([f"127.0.0.1:{server.port}"])
             assert target is not None
-            ping = Ping(config, target)
+            ping = Run(config, target)
             asyncio.get_running_loop().call_later(0.05, ping.interrupt)
             assert await asyncio.wait_for(ping.run(), 5) == []
             assert ping.interrupted
@@ -495,16 +495,16 @@ def test_signal_ends_with_2_and_a_report(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    send = Ping._send
+    send = Run._send
 
-    async def signal_in_the_middle(self: Ping) -> None:
+    async def signal_in_the_middle(self: Run) -> None:
         async def kill() -> None:
             await first_packet(self)
             os.kill(os.getpid(), number)
 
         await asyncio.gather(send(self), kill())
 
-    monkeypatch.setattr(Ping, "_send", signal_in_the_middle)
+    monkeypatch.setattr(Run, "_send", signal_in_the_middle)
     assert main(["--loopback", "-c", "100000", "-i", "0.001f", "-L", "0.2"]) == 2
     assert re.search(r"\n\d+ sent, 0 lost", capsys.readouterr().out)
 
@@ -512,11 +512,11 @@ def test_signal_ends_with_2_and_a_report(
 def test_signal_during_set_up_ends_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def never(self: Ping) -> None:
+    async def never(self: Run) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(Ping, "_connect", never)
+    monkeypatch.setattr(Run, "_connect", never)
     assert main(["--loopback"]) == 2
     assert capsys.readouterr() == ("", "twping: interrupted before anything was measured\n")
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from twamp.errors import ConfigError
-from twamp.protocol.schedule import Interval, make_schedule, parse_intervals
+from twamp.protocol.schedule import Slot, make_schedule, parse_intervals
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_slots_are_cycled() -> None:
 
 
 def test_exponential_waits_have_their_mean_and_their_spread() -> None:
-    schedule = make_schedule([Interval(1_000_000, True)], 20_000, Random(7))
+    schedule = make_schedule([Slot(1_000_000, True)], 20_000, Random(7))
     waits = [after - before for before, after in zip([0, *schedule], schedule, strict=False)]
     mean = sum(waits) / len(waits)
     deviation = (sum((wait - mean) ** 2 for wait in waits) / len(waits)) ** 0.5
@@ -95,7 +95,7 @@ def test_a_draw_has_an_end() -> None:
             return 1 - 2**-53
 
     # 36.7 means, had it no end.
-    assert make_schedule([Interval(1000, True)], 1, Unlucky())[0] == 30_000
+    assert make_schedule([Slot(1000, True)], 1, Unlucky())[0] == 30_000
 
 
 def test_no_packets_make_an_empty_schedule() -> None:

@@ -1,4 +1,4 @@
-"""The exporter: what Prometheus reads is what the State says, whatever else connects to it."""
+"""The exporter: what Prometheus reads is what the ResponderState says, whatever else connects to it."""
 
 import contextlib
 import copy
@@ -27,7 +27,7 @@ from tests.conftest import NOT_TESTED
 from twamp.errors import ConfigError
 from twamp.reflector import exporter
 from twamp.reflector.exporter import METRICS, Exporter
-from twamp.reflector.state import Counters, State, Status
+from twamp.reflector.state import Counters, ResponderState, Status
 
 DASHBOARD = Path(exporter.__file__).parent.parent / "data" / "grafana-dashboard.json"
 PATIENCE = 30  # seconds after which a test gives up; none waits as long when all is well
@@ -127,7 +127,7 @@ def some_counters() -> Counters:
     }
 
 
-def a_state() -> State:
+def a_state() -> ResponderState:
     return {"status": a_status(), "counters": some_counters()}
 
 
@@ -155,7 +155,9 @@ def served() -> Iterator[Served]:
     """Makes exporters that answer, and closes them."""
     with contextlib.ExitStack() as stack:
 
-        def make(read_state: Callable[[], State] = a_state, host: str = "127.0.0.1") -> Exporter:
+        def make(
+            read_state: Callable[[], ResponderState] = a_state, host: str = "127.0.0.1"
+        ) -> Exporter:
             made = Exporter(host, 0, read_state)
             stack.callback(made.close)
             made.start()
@@ -187,7 +189,7 @@ def samples(text: str, parse: Callable[[str], Any] = text_string_to_metric_famil
     return found
 
 
-def expected(state: State) -> dict[Key, float]:
+def expected(state: ResponderState) -> dict[Key, float]:
     """Said once more by hand: what a scrape of ``state`` has to be."""
     status, counters = state["status"], state["counters"]
     connections, sessions = counters["connections"], counters["sessions"]
@@ -282,7 +284,7 @@ def test_each_scrape_reads_the_state_once_and_anew(served: Served) -> None:
     state = a_state()
     reads = itertools.count()
 
-    def read_state() -> State:
+    def read_state() -> ResponderState:
         state["status"]["reloads"] = next(reads)
         state["status"]["clock_synchronized"] = False
         return copy.deepcopy(state)
@@ -383,7 +385,7 @@ def test_a_state_that_cannot_be_read_is_an_answer(
 ) -> None:
     broken = True
 
-    def read_state() -> State:
+    def read_state() -> ResponderState:
         if broken:
             raise error
         return a_state()

@@ -1,4 +1,4 @@
-"""Operational state as RFC 8913 has it: valid by the model, and saying what the State says.
+"""Operational state as RFC 8913 has it: valid by the model, and saying what the ResponderState says.
 
 The model is a twin of our own (``tests/yang/README.md``); with ``TWAMP_YANG_MODULES``, the published one, too.
 """
@@ -21,7 +21,7 @@ from yangson.exceptions import YangsonException
 from tests.reflector.test_exporter import a_status
 from twamp.protocol.control_messages import Modes
 from twamp.protocol.conversation import State as ConversationState
-from twamp.reflector.state import ConnectionRow, SessionRow, State
+from twamp.reflector.state import ConnectionRow, ResponderState, SessionRow
 from twamp.reflector.yang import ietf_twamp
 
 TWIN = Path(__file__).parent.parent / "yang"
@@ -108,16 +108,16 @@ def a_session() -> SessionRow:
     }
 
 
-def a_state() -> State:
+def a_state() -> ResponderState:
     return {"status": a_status(), "connections": [a_connection()], "sessions": [a_session()]}
 
 
-def server_of(state: State) -> Tree:
+def server_of(state: ResponderState) -> Tree:
     tree: Tree = ietf_twamp(state)["ietf-twamp:twamp"]["server"]
     return tree
 
 
-def reflector_of(state: State) -> Tree:
+def reflector_of(state: ResponderState) -> Tree:
     tree: Tree = ietf_twamp(state)["ietf-twamp:twamp"]["session-reflector"]
     return tree
 

@@ -1,7 +1,7 @@
 """``twampctl``: what an operator sees of a running responder.
 
 It asks the responder's control socket (:mod:`twamp.reflector.status_socket`) for a
-:class:`~twamp.reflector.state.State` and lays it out; ``--json`` gives the state itself, ``yang`` what
+:class:`~twamp.reflector.state.ResponderState` and lays it out; ``--json`` gives the state itself, ``yang`` what
 RFC 8913 makes of it.
 """
 
@@ -20,7 +20,7 @@ from twamp.config.readers import DSCP_NAMES
 from twamp.config.reflector import ReflectorConfig
 from twamp.ctl import hwtstamp
 from twamp.errors import ConfigError
-from twamp.reflector.state import ConnectionRow, Counters, SessionRow, State, Status
+from twamp.reflector.state import ConnectionRow, Counters, ResponderState, SessionRow, Status
 from twamp.reflector.yang import ietf_twamp
 
 ANSWER_WITHIN = 10.0  # seconds
@@ -52,7 +52,7 @@ class NoAnswer(Exception):
 # ---- asking --------------------------------------------------------------------------------------
 
 
-def ask(path: str, parts: Sequence[str], client: str | None = None) -> State:
+def ask(path: str, parts: Sequence[str], client: str | None = None) -> ResponderState:
     """The state of the responder behind ``path``; raises :class:`NoAnswer`."""
     request = {"show": list(parts)} | ({} if client is None else {"client": client})
     try:
@@ -73,7 +73,7 @@ def ask(path: str, parts: Sequence[str], client: str | None = None) -> State:
         raise NoAnswer(f"{path}: this is no answer of a responder: {answer[:60]!r}")
     if "error" in state:
         raise NoAnswer(f"{path}: {state['error']}")
-    return cast("State", state)
+    return cast("ResponderState", state)
 
 
 def _read_answer(sock: socket.socket) -> bytes:
@@ -150,7 +150,7 @@ def pairs(rows: Iterable[tuple[str, object]]) -> Iterator[str]:
         yield f"{name + ':':<{width + 2}}{value}"
 
 
-def show_status(state: State) -> Iterator[str]:
+def show_status(state: ResponderState) -> Iterator[str]:
     status, counters = state["status"], state["counters"]
     connections, sessions = counters["connections"], counters["sessions"]
     packets = counters["packets"]
@@ -194,7 +194,7 @@ def _gauge(gauge: Any) -> str:
     return f"{gauge['current']} of {gauge['maximum']}"
 
 
-def show_connections(state: State) -> Iterator[str]:
+def show_connections(state: ResponderState) -> Iterator[str]:
     return table(
         ("ID", "CLIENT", "SERVER", "STATE", "MODE", "USER", "SESSIONS", "AGE", "IDLE"),
         map(_connection_cells, state["connections"]),
@@ -216,7 +216,7 @@ def _connection_cells(row: ConnectionRow) -> Sequence[object]:
     )
 
 
-def show_sessions(state: State) -> Iterator[str]:
+def show_sessions(state: ResponderState) -> Iterator[str]:
     return table(
         (
             *("SID", "CONNECTION", "CLIENT", "SENDER", "REFLECTOR", "MODE", "DSCP", "PADDING"),
@@ -247,7 +247,7 @@ def _session_cells(row: SessionRow) -> Sequence[object]:
     )
 
 
-def show_session_summary(state: State) -> Iterator[str]:
+def show_session_summary(state: ResponderState) -> Iterator[str]:
     """A line per client."""
     clients: dict[str, Counter[str]] = {}
     for row in state["sessions"]:
@@ -263,7 +263,7 @@ def show_session_summary(state: State) -> Iterator[str]:
     )
 
 
-def show_counters(state: State) -> Iterator[str]:
+def show_counters(state: ResponderState) -> Iterator[str]:
     lines = list(_leaves(cast("dict[str, Any]", state["counters"])))
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
@@ -278,7 +278,7 @@ def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, int | 
             yield above + name, "-" if value is None else value
 
 
-def show_drops(state: State) -> Iterator[str]:
+def show_drops(state: ResponderState) -> Iterator[str]:
     packets = state["counters"]["packets"]
     received = packets["received"]
     rows: list[tuple[str, int, str]] = [
@@ -290,7 +290,7 @@ def show_drops(state: State) -> Iterator[str]:
     return table(("REASON", "PACKETS", "OF RECEIVED"), rows, "")
 
 
-def show_config(state: State) -> Iterator[str]:
+def show_config(state: ResponderState) -> Iterator[str]:
     return table(
         ("OPTION", "VALUE", "ORIGIN"),
         [(row["option"], row["value"] or "-", row["origin"]) for row in state["config"]],
@@ -308,7 +308,7 @@ SHOW = {
 }
 
 
-def screen(options: argparse.Namespace, state: State) -> str:
+def screen(options: argparse.Namespace, state: ResponderState) -> str:
     """What a command prints of a state."""
     parts = COMMANDS[options.command][0]
     if options.command == "yang":

@@ -19,7 +19,7 @@ from twamp.engine.device import Device, Stamping, described, stamping_devices
 from twamp.engine.stamping import HardwareStamping
 from twamp.errors import TwampError
 from twamp.metrics.measure import Metrics, measure
-from twamp.ping.run import Ping
+from twamp.ping.run import Run
 from twamp.reflector.state import Clock, Counters
 from twamp.reflector.state_reader import clock_row
 
@@ -164,7 +164,7 @@ def _measure(peer: str, interface: str) -> dict[str, Any]:
     )
     target = Target(host, host, config.control_port if port is None else port)
     try:
-        (measurement,) = asyncio.run(Ping(config, target).run())
+        (measurement,) = asyncio.run(Run(config, target).run())
     except TwampError as error:
         raise OSError(0, f"{peer}: {error}") from None
     return _in_short(measure(measurement))

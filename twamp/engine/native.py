@@ -11,7 +11,7 @@ from twamp.endpoint import Endpoint
 from twamp.protocol.crypto import PacketKeys
 
 __all__ = [
-    "ClockModel",
+    "EngineClockModel",
     "check",
     "enum_names",
     "ffi",
@@ -70,7 +70,7 @@ def wipe_keys(native: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClockModel:
+class EngineClockModel:
     """``struct tw_clock_model``: what the clock of a network device says of the system clock.
 
     When the device's clock showed ``device_ns`` the system clock showed ``unix_ns``; the latter runs faster
@@ -85,7 +85,7 @@ class ClockModel:
     transmits: bool  # whether it stamps what leaves
 
 
-def native_clock_models(models: Sequence[ClockModel]) -> Any:
+def native_clock_models(models: Sequence[EngineClockModel]) -> Any:
     """What cffi makes an array of ``struct tw_clock_model`` of; ValueError for more than 8."""
     if len(models) > lib.TW_CLOCK_MODELS_MAX:
         raise ValueError(f"{len(models)} clock models: 0..{lib.TW_CLOCK_MODELS_MAX} are possible")

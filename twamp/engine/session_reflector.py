@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from twamp.endpoint import Endpoint
 from twamp.engine.native import (
-    ClockModel,
+    EngineClockModel,
     check,
     enum_names,
     ffi,
@@ -141,8 +141,8 @@ def _end_of_bucket(bucket: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Residuals:
-    """``struct tw_residuals``: how much later than its T3 a reply has left, of the sampled ones."""
+class T3ErrorStats:
+    """``struct tw_t3_error_stats``: how much later than its T3 a reply has left, of the sampled ones."""
 
     error: EngineHistogram = field(default_factory=EngineHistogram)
     missed: int = 0  # asked for, and never told
@@ -484,17 +484,17 @@ class SessionReflector:
             chunk=native.t3_chunk / 8,
         )
 
-    def residuals(self) -> Residuals:
+    def t3_error(self) -> T3ErrorStats:
         """How true T3 is, of about a thousand replies a second at most; from any thread.
 
         Empty once it is closed, and where the kernel is not to stamp.
         """
-        native = ffi.new("struct tw_residuals *")
+        native = ffi.new("struct tw_t3_error_stats *")
         with self._lock:
             if self._handle is None:
-                return Residuals()
-            lib.tw_reflector_residuals(self._handle, native)
-        return Residuals(
+                return T3ErrorStats()
+            lib.tw_reflector_t3_error(self._handle, native)
+        return T3ErrorStats(
             error=EngineHistogram.of(native.error),
             missed=native.missed,
             early=native.early,
@@ -514,7 +514,7 @@ class SessionReflector:
             lib.tw_reflector_receive_lag(self._handle, native)
         return EngineHistogram.of(native)
 
-    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+    def set_clock_models(self, models: Sequence[EngineClockModel]) -> None:
         """What is known of the clocks of devices from now on, for ``timestamp="hardware"``.
 
         Stamps of a device without a model, or more than 10 s from it, are refused.  ValueError for more

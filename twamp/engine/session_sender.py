@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from twamp.endpoint import Endpoint
 from twamp.engine.native import (
-    ClockModel,
+    EngineClockModel,
     check,
     enum_names,
     ffi,
@@ -246,7 +246,7 @@ class SessionSender:
             if self._handle is not None:
                 check(lib.tw_sender_stop(self._handle, drain))
 
-    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+    def set_clock_models(self, models: Sequence[EngineClockModel]) -> None:
         """What is known of the clocks of devices from now on; harmless when it is over.
 
         ValueError for more than 8.

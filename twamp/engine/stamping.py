@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from twamp.engine.clock_model import ClockModel, Line
 from twamp.engine.device import Borrowed, Device, Setting, borrow, described, stamping_devices
-from twamp.engine.native import ClockModel as EngineModel
+from twamp.engine.native import EngineClockModel
 from twamp.engine.phc import HardwareClock
 from twamp.errors import ConfigError
 
@@ -119,7 +119,7 @@ class HardwareStamping:
 
     # ---- while it lasts ----------------------------------------------------------------------------
 
-    async def run(self, tell: Callable[[Sequence[EngineModel]], None]) -> None:
+    async def run(self, tell: Callable[[Sequence[EngineClockModel]], None]) -> None:
         """Reads the clocks again and again, and tells of them; until it is cancelled."""
         readings = 0
         while True:
@@ -146,7 +146,7 @@ class HardwareStamping:
         for watched in self.clocks.values():
             watched.model.reset()
 
-    def models(self) -> list[EngineModel]:
+    def models(self) -> list[EngineClockModel]:
         """What the engine needs to know, of those that are known."""
         return [
             engine_model(index, line, self._transmits[index])
@@ -178,9 +178,9 @@ class HardwareStamping:
         return f"{devices}; clock {clocks}"
 
 
-def engine_model(interface: int, line: Line, transmits: bool) -> EngineModel:
+def engine_model(interface: int, line: Line, transmits: bool) -> EngineClockModel:
     """As the engine takes it; the error is that at the end of its use."""
-    return EngineModel(
+    return EngineClockModel(
         interface=interface,
         device_ns=line.device_ns,
         unix_ns=line.unix_ns,

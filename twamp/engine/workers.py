@@ -15,14 +15,14 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
 from twamp.endpoint import Endpoint
-from twamp.engine.native import ClockModel
+from twamp.engine.native import EngineClockModel
 from twamp.engine.session_reflector import (
     EngineHistogram,
     ReflectorStats,
-    Residuals,
     SessionConfig,
     SessionReflector,
     SessionStats,
+    T3ErrorStats,
 )
 
 
@@ -173,11 +173,11 @@ class Workers:
             sockets=sum(stats.sockets for stats in each),
         )
 
-    def residuals(self) -> Residuals:
+    def t3_error(self) -> T3ErrorStats:
         """Those of all; ``correction_ns`` of the one with the largest."""
-        each = [reflector.residuals() for reflector in self._reflectors]
+        each = [reflector.t3_error() for reflector in self._reflectors]
         sources = {one.source for one in each} - {None}
-        return Residuals(
+        return T3ErrorStats(
             error=EngineHistogram.sum([one.error for one in each]),
             missed=sum(one.missed for one in each),
             early=sum(one.early for one in each),
@@ -188,7 +188,7 @@ class Workers:
     def receive_lag(self) -> EngineHistogram:
         return EngineHistogram.sum([reflector.receive_lag() for reflector in self._reflectors])
 
-    def set_clock_models(self, models: Sequence[ClockModel]) -> None:
+    def set_clock_models(self, models: Sequence[EngineClockModel]) -> None:
         for reflector in self._reflectors:
             reflector.set_clock_models(models)
 

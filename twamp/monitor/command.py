@@ -15,10 +15,10 @@ from twamp.monitor.monitor import Measured, Monitor
 from twamp.monitor.output import Output, RotatingFile, StreamOutput
 from twamp.monitor.probe import Prober
 from twamp.monitor.targets import Targets, read_targets
-from twamp.monitor.watch import Dialler
+from twamp.monitor.watch import SessionSource
 
 
-class OneRun(Dialler[Any], Protocol):
+class OneRun(SessionSource[Any], Protocol):
     """What sets sessions up, and can measure once, too."""
 
     async def run(self) -> list[Measurement]: ...

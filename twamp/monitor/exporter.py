@@ -26,7 +26,7 @@ Labels = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class SessionFigures:
     """One session of one target: ``totals`` since the start, ``last`` of the latest interval."""
 
     labels: Labels  # target and session; none for a probe
@@ -41,7 +41,7 @@ class TargetState:
     target: str
     is_open: bool
     connections: int
-    sessions: Sequence[Snapshot]
+    sessions: Sequence[SessionFigures]
 
 
 class _Row(NamedTuple):
@@ -61,7 +61,7 @@ _COUNTERS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def session_families(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+def session_families(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
     """The metrics of sessions; without any, only their names."""
     yield from _delays(sessions)
     yield from _counts(sessions)
@@ -82,7 +82,7 @@ def target_families(targets: Sequence[TargetState]) -> Iterator["Metric"]:
     yield from (connected, connections)
 
 
-def _delays(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+def _delays(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
     from prometheus_client import Metric
 
     round_trip, one_way = (Metric(row.name, row.help, row.kind) for row in _HISTOGRAMS)
@@ -103,7 +103,7 @@ def _add_histogram(metric: "Metric", labels: Labels, histogram: Histogram) -> No
     metric.add_sample(f"{metric.name}_sum", dict(labels), histogram.total / NS)
 
 
-def _counts(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+def _counts(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
     from prometheus_client import Metric
 
     for name, (field, help) in _COUNTERS.items():
@@ -127,7 +127,7 @@ def _counts(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
     yield from (duplicate, lost, stalls, _stamps(sessions))
 
 
-def _stamps(sessions: Sequence[Snapshot]) -> "Metric":
+def _stamps(sessions: Sequence[SessionFigures]) -> "Metric":
     from prometheus_client import Metric
 
     help = "Test packets by the point of a timestamp and by what took it."
@@ -141,7 +141,7 @@ def _stamps(sessions: Sequence[Snapshot]) -> "Metric":
     return stamps
 
 
-def _gauges(sessions: Sequence[Snapshot]) -> Iterator["Metric"]:
+def _gauges(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
     from prometheus_client import Metric
 
     variation = Metric(

@@ -13,10 +13,10 @@ from enum import IntEnum
 from typing import Any
 
 from twamp.config.reflector import PingConfig
-from twamp.monitor.exporter import Snapshot, TargetState, target_families
+from twamp.monitor.exporter import SessionFigures, TargetState, target_families
 from twamp.monitor.output import Output
 from twamp.monitor.probe import Prober, probe_application
-from twamp.monitor.watch import Continuous, Dialler, Interval
+from twamp.monitor.watch import ReportInterval, SessionSource, Watch
 from twamp.reflector.exporter import WebServer, prometheus_application
 from twamp.report.interval import interval_line, json_line, total_block
 from twamp.report.text import UNITS, Style
@@ -40,7 +40,7 @@ class Measured:
 
     name: str
     config: PingConfig
-    dialler: Dialler[Any]
+    dialler: SessionSource[Any]
 
 
 class Monitor:
@@ -69,7 +69,7 @@ class Monitor:
         self._cannot_write = False
         self.interrupted = False  # by SIGINT
         self._measured = [
-            Continuous(target.name, target.config, target.dialler, report=self._report, warn=warn)
+            Watch(target.name, target.config, target.dialler, report=self._report, warn=warn)
             for target in targets
         ]
 
@@ -115,14 +115,14 @@ class Monitor:
 
     # ---- reports ---------------------------------------------------------------------------------
 
-    def _report(self, interval: Interval) -> None:
+    def _report(self, interval: ReportInterval) -> None:
         if self._options.json:
             percentiles = self._style.percentiles
             self._write(json_line(interval, "interval", version=version(), percentiles=percentiles))
         else:
             self._write(interval_line(interval, self._style, named=self._named))
 
-    def _total(self, interval: Interval) -> str:
+    def _total(self, interval: ReportInterval) -> str:
         if self._options.json:
             return json_line(
                 interval, "total", version=version(), percentiles=self._style.percentiles
@@ -176,7 +176,7 @@ class Monitor:
                 is_open=each.is_open,
                 connections=each.connections,
                 sessions=[
-                    Snapshot(
+                    SessionFigures(
                         labels={"target": each.name, "session": str(place)},
                         totals=tally,
                         last=each.last.tallies[place] if each.last is not None else None,

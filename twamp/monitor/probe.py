@@ -19,7 +19,7 @@ from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError, TwampError
 from twamp.metrics.measure import Measurement
 from twamp.metrics.tally import SessionFold, Tally
-from twamp.monitor.exporter import Snapshot, session_families
+from twamp.monitor.exporter import SessionFigures, session_families
 from twamp.monitor.targets import Targets
 from twamp.protocol.schedule import parse_intervals
 from twamp.protocol.timestamps import NS
@@ -36,7 +36,7 @@ MOST_SECONDS = 10.0  # sending, and waiting for what comes back
 MOST_AT_ONCE = 4
 
 # Measures a host (as twping takes it) once; Refused, ProtocolError or OSError when it cannot.
-Run = Callable[[str, PingConfig], Awaitable[Sequence[Measurement]]]
+MeasureOnce = Callable[[str, PingConfig], Awaitable[Sequence[Measurement]]]
 
 
 class Probed(NamedTuple):
@@ -78,7 +78,7 @@ class Prober:
     ``run`` measures once.  Raises :class:`~twamp.errors.ConfigError` for a module that asks for too much.
     """
 
-    def __init__(self, targets: Targets, run: Run) -> None:
+    def __init__(self, targets: Targets, run: MeasureOnce) -> None:
         for name, config in targets.modules.items():
             check_module(name, config)
         self._modules = targets.modules
@@ -161,7 +161,9 @@ def probe_families(probed: Probed) -> Iterator["Metric"]:
         metric.add_sample(name, {}, value)
         yield metric
     if probed.tally is not None:
-        yield from session_families([Snapshot(labels={}, totals=probed.tally, last=probed.tally)])
+        yield from session_families(
+            [SessionFigures(labels={}, totals=probed.tally, last=probed.tally)]
+        )
 
 
 def probe_application(prober: Prober, loop: asyncio.AbstractEventLoop) -> "WSGIApplication":

@@ -37,22 +37,22 @@ LEAST_DUPLICATE_ROWS = 1024
 NOT_YET = "not connected yet"
 
 
-SessionT = TypeVar("SessionT")  # what a Dialler knows of a session that was accepted
+SessionT = TypeVar("SessionT")  # what a SessionSource knows of a session that was accepted
 
 
-class Opened(NamedTuple, Generic[SessionT]):
+class OpenSessions(NamedTuple, Generic[SessionT]):
     """A connection with sessions that have been started."""
 
     client: ControlClient
     sessions: Sequence[SessionT]
 
 
-class Dialler(Protocol[SessionT]):
+class SessionSource(Protocol[SessionT]):
     """Who sets sessions up, as often as asked: Refused, ProtocolError or OSError when it cannot."""
 
     warnings: list[str]  # what the user should know, since they were last emptied
 
-    def open(self) -> AbstractAsyncContextManager[Opened[SessionT]]: ...
+    def open(self) -> AbstractAsyncContextManager[OpenSessions[SessionT]]: ...
 
     def sender_config(self, session: SessionT, start_ns: int) -> SenderConfig: ...
 
@@ -106,7 +106,7 @@ class _Session:
 
 
 @dataclass
-class Interval:
+class ReportInterval:
     """What was measured between two times (Unix ns); ``tallies`` by session.
 
     ``measured_ns``: for how much of it there were sessions; ``reason``: why not for all of it.
@@ -135,7 +135,7 @@ class Interval:
             session.over or session.sender.collected >= mark for session, mark in self.marks.items()
         )
 
-    def merge(self, other: "Interval") -> None:
+    def merge(self, other: "ReportInterval") -> None:
         """Goes on until the end of ``other``."""
         for mine, theirs in zip(self.tallies, other.tallies, strict=True):
             mine.merge(theirs)
@@ -165,7 +165,7 @@ def rows_for(config: PingConfig) -> int:
     return rows
 
 
-class Continuous(Generic[SessionT]):
+class Watch(Generic[SessionT]):
     """The measurement of one target: :meth:`run` it, :meth:`stop` it.
 
     ``report`` is called with each interval, in order; ``warn`` with what the user should know.
@@ -176,9 +176,9 @@ class Continuous(Generic[SessionT]):
         self,
         name: str,
         config: PingConfig,
-        dialler: Dialler[SessionT],
+        dialler: SessionSource[SessionT],
         *,
-        report: Callable[[Interval], None],
+        report: Callable[[ReportInterval], None],
         warn: Callable[[str], None],
         random: Random | None = None,
         backoff: Backoff | None = None,
@@ -187,7 +187,7 @@ class Continuous(Generic[SessionT]):
         self.name = name
         self.config = config
         self.connections = 0  # that have been set up
-        self.last: Interval | None = None  # the latest that was told of
+        self.last: ReportInterval | None = None  # the latest that was told of
         self._dialler = dialler
         self._report = report
         self._warn = warn
@@ -203,7 +203,7 @@ class Continuous(Generic[SessionT]):
         self._attempt_task: asyncio.Task[None] | None = None
         self._open_since_ns: int | None = None
         self._reason = NOT_YET
-        self._closing: list[Interval] = []
+        self._closing: list[ReportInterval] = []
         self._current = self._new_interval()
         self._totals = self._new_interval()
         self._totals.begin_ns = self._current.begin_ns
@@ -242,7 +242,7 @@ class Continuous(Generic[SessionT]):
         """There are sessions now."""
         return self._open_since_ns is not None
 
-    def totals(self) -> Interval:
+    def totals(self) -> ReportInterval:
         """Everything so far, also what has not been told of yet."""
         result = self._new_interval()
         for part in (self._totals, *self._closing, self._current):
@@ -256,9 +256,9 @@ class Continuous(Generic[SessionT]):
 
     # ---- intervals -------------------------------------------------------------------------------
 
-    def _new_interval(self) -> Interval:
+    def _new_interval(self) -> ReportInterval:
         tallies = [Tally() for _ in range(self.config.session_count)]
-        return Interval(self.name, time.time_ns(), tallies)
+        return ReportInterval(self.name, time.time_ns(), tallies)
 
     async def _tick(self) -> None:
         loop, period = asyncio.get_running_loop(), float(self.config.report_interval)
@@ -333,7 +333,7 @@ class Continuous(Generic[SessionT]):
                 self._warn(f"{self.name}: {warning}")
         self._dialler.warnings.clear()
 
-    async def _measure(self, opened: Opened[SessionT]) -> Exception | None:
+    async def _measure(self, opened: OpenSessions[SessionT]) -> Exception | None:
         """Sends until stopped, or until it cannot go on, and says why; all is collected then."""
         start_ns = time.monotonic_ns() + LEAD_NS
         with contextlib.ExitStack() as stack:

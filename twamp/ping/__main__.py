@@ -47,7 +47,7 @@ from twamp.metrics.threshold import Threshold
 from twamp.monitor.command import monitor, monitor_many, read_targets_for
 from twamp.monitor.monitor import Measured, Outcome
 from twamp.ping.credentials import credentials_of
-from twamp.ping.run import Ping, ns_of
+from twamp.ping.run import Run, ns_of
 from twamp.ping.summary_files import require_directory, save
 from twamp.remedies import explain
 from twamp.report.perfsonar import machine_summary
@@ -280,12 +280,12 @@ async def loopback_responder(
 
 async def ping(
     config: PingConfig, target: Target | None, credentials: Credentials | None = None
-) -> tuple[Ping, list[Measurement]]:
+) -> tuple[Run, list[Measurement]]:
     """One run, in or out of the machine; SIGINT and SIGTERM end it early."""
     async with contextlib.AsyncExitStack() as stack:
         if target is None:
             target = await stack.enter_async_context(loopback_responder(config, credentials))
-        one = Ping(config, target, credentials)
+        one = Run(config, target, credentials)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, one.interrupt)
@@ -300,7 +300,7 @@ async def endless(
     async with contextlib.AsyncExitStack() as stack:
         if target is None:
             target = await stack.enter_async_context(loopback_responder(config, credentials))
-        one = Measured(name=target.host, config=config, dialler=Ping(config, target, credentials))
+        one = Measured(name=target.host, config=config, dialler=Run(config, target, credentials))
         return await monitor(config, [one], _complain)
 
 
@@ -328,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         if options.config_file is not None:
             file = read_targets_for(options)
-            return uvloop.run(monitor_many(file, Ping.of_file, _complain))
+            return uvloop.run(monitor_many(file, Run.of_file, _complain))
         config, target = read_command_line(arguments)
         if config.continuous:
             return uvloop.run(endless(config, target, credentials_of(config)))

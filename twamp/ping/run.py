@@ -22,12 +22,12 @@ from twamp.control.client import (
     SessionRequest,
 )
 from twamp.endpoint import Endpoint, IPAddress
-from twamp.engine.native import ClockModel
+from twamp.engine.native import EngineClockModel
 from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.engine.stamping import open_stamping
 from twamp.errors import Refused, TwampError
 from twamp.metrics.measure import Measurement
-from twamp.monitor.watch import Opened
+from twamp.monitor.watch import OpenSessions
 from twamp.ping.credentials import credentials_of, modes_of
 from twamp.ping.progress import progress
 from twamp.protocol.schedule import make_schedule, parse_intervals
@@ -45,14 +45,14 @@ DRAIN = 1.0
 
 
 @dataclass(frozen=True)
-class TestSession:
+class OpenSession:
     """A session that the Server has accepted, and our end of it."""
 
     accepted: AcceptedSession
     sock: socket.socket
 
 
-class Ping:
+class Run:
     """One run: connect, request every session, start, send, stop."""
 
     def __init__(
@@ -64,13 +64,13 @@ class Ping:
         self.interrupted = False
         self.warnings: list[str] = []
         self._senders: list[SessionSender] = []
-        self._models: Sequence[ClockModel] = ()
+        self._models: Sequence[EngineClockModel] = ()
         self._hardware = False
         self._task: asyncio.Task[Any] | None = None
         self._early = asyncio.Event()  # set where waiting at the end is over
 
     @classmethod
-    def of_file(cls, config: PingConfig, target: Target) -> "Ping":
+    def of_file(cls, config: PingConfig, target: Target) -> "Run":
         """With the passphrase of the configuration's key file."""
         return cls(config, target, credentials_of(config))
 
@@ -130,7 +130,7 @@ class Ping:
             sender.stop(drain=drain)
 
     @contextlib.asynccontextmanager
-    async def open(self, start_time: int = 0) -> AsyncIterator[Opened[TestSession]]:
+    async def open(self, start_time: int = 0) -> AsyncIterator[OpenSessions[OpenSession]]:
         """Connects, has every session accepted and started, and in the end closes all that.
 
         ``start_time`` is an NTP timestamp, 0 means at once; errors as of :meth:`run`.
@@ -150,9 +150,9 @@ class Ping:
             ]
             requests = [self._request(client, sock, receiver_address, start_time) for sock in socks]
             accepted = await self._ask(client, requests)
-            sessions = [TestSession(*pair) for pair in zip(accepted, socks, strict=True)]
+            sessions = [OpenSession(*pair) for pair in zip(accepted, socks, strict=True)]
             await client.start_sessions()
-            yield Opened(client, sessions)
+            yield OpenSessions(client, sessions)
 
     async def _run(self) -> list[Measurement]:
         begin_unix_ns, begin_ns = time.time_ns(), time.monotonic_ns()
@@ -176,7 +176,7 @@ class Ping:
             for session, sender in zip(sessions, self._senders, strict=True)
         ]
 
-    def make_sender(self, session: TestSession, config: SenderConfig) -> SessionSender:
+    def make_sender(self, session: OpenSession, config: SenderConfig) -> SessionSender:
         """The session's sending end, which is told what is known of clocks; the caller closes it."""
         sender = SessionSender(session.sock, config)
         sender.set_clock_models(self._models)
@@ -198,7 +198,7 @@ class Ping:
         stack.callback(reading.cancel)
         return True
 
-    def _know_clocks(self, models: Sequence[ClockModel]) -> None:
+    def _know_clocks(self, models: Sequence[EngineClockModel]) -> None:
         self._models = models
         for sender in self._senders:
             sender.set_clock_models(models)
@@ -276,7 +276,7 @@ class Ping:
             ) from None
         return granted
 
-    def sender_config(self, session: TestSession, start_ns: int) -> SenderConfig:
+    def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
         """What a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
         config = self.config
         return SenderConfig(

@@ -25,19 +25,19 @@ _SLOT = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)([ef]?)", re.ASCI
 _FORM = "VALUE[e|f],…: seconds, then e for exponential (the default) or f for fixed"
 
 
-class Interval(NamedTuple):
+class Slot(NamedTuple):
     """One slot of a schedule: a fixed wait, or the mean of exponentially distributed ones."""
 
     wait_ns: int
     exponential: bool
 
 
-def parse_intervals(text: str) -> tuple[Interval, ...]:
+def parse_intervals(text: str) -> tuple[Slot, ...]:
     """The slots of a comma separated list such as ``0.1e`` or ``1f,0.05f``; else ConfigError."""
     return tuple(_parse_interval(slot, text) for slot in text.split(","))
 
 
-def _parse_interval(slot: str, text: str) -> Interval:
+def _parse_interval(slot: str, text: str) -> Slot:
     match = _SLOT.fullmatch(slot.strip())
     if match is None:
         raise ConfigError(
@@ -49,10 +49,10 @@ def _parse_interval(slot: str, text: str) -> Interval:
             f"interval {text!r}: {slot.strip()!r} is more than "
             f"{LONGEST_WAIT_NS // NANOSECONDS} seconds; for example 60f"
         )
-    return Interval(wait_ns, match[2] != "f")
+    return Slot(wait_ns, match[2] != "f")
 
 
-def make_schedule(intervals: Sequence[Interval], count: int, random: Random) -> "array[int]":
+def make_schedule(intervals: Sequence[Slot], count: int, random: Random) -> "array[int]":
     """``count`` send times, in nanoseconds after the start, ascending; the slots are cycled."""
     schedule = array("Q", bytes(8 * count))
     for number, due_ns in enumerate(islice(send_times(intervals, random), count)):
@@ -60,7 +60,7 @@ def make_schedule(intervals: Sequence[Interval], count: int, random: Random) -> 
     return schedule
 
 
-def send_times(intervals: Sequence[Interval], random: Random) -> Iterator[int]:
+def send_times(intervals: Sequence[Slot], random: Random) -> Iterator[int]:
     """The same without an end."""
     due_ns = 0
     for interval in cycle(intervals):

@@ -1,4 +1,4 @@
-"""The responder's counters for Prometheus: ``/metrics`` over HTTP, of a :class:`~twamp.reflector.state.State`.
+"""The responder's counters for Prometheus: ``/metrics`` over HTTP.
 
 Each scrape reads the state once.  The labels are the reasons, events and clock sources that the program
 knows, never a SID or an address: their number cannot grow with what clients do.
@@ -22,7 +22,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError
-from twamp.reflector.state import Counters, Lag, State, T3Error
+from twamp.reflector.state import Counters, Lag, ResponderState, T3Error
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,16 +44,16 @@ Samples = Mapping[tuple[str, ...], float]  # values of the labels -> value
 
 
 class MetricRow(NamedTuple):
-    """One metric: ``kind`` is "gauge", "counter" or "info"; ``read`` finds its samples in a State."""
+    """One metric: ``kind`` is "gauge", "counter" or "info"; ``read`` finds its samples in a ResponderState."""
 
     name: str
     kind: str
     help: str
     labels: tuple[str, ...]
-    read: Callable[[State], Samples]
+    read: Callable[[ResponderState], Samples]
 
 
-def _gauge(name: str, help: str, read: Callable[[State], float]) -> MetricRow:
+def _gauge(name: str, help: str, read: Callable[[ResponderState], float]) -> MetricRow:
     return MetricRow(f"twamp_{name}", "gauge", help, (), lambda state: {(): read(state)})
 
 
@@ -66,13 +66,13 @@ def _counter(name: str, help: str, read: Callable[[Counters], float]) -> MetricR
 def _counters_by(
     label: str, name: str, help: str, read: Callable[[Counters], Mapping[str, int]]
 ) -> MetricRow:
-    def samples(state: State) -> Samples:
+    def samples(state: ResponderState) -> Samples:
         return {(key,): value for key, value in read(state["counters"]).items()}
 
     return MetricRow(f"twamp_{name}_total", "counter", help, (label,), samples)
 
 
-def _timestamp_sources(state: State) -> Samples:
+def _timestamp_sources(state: ResponderState) -> Samples:
     points = state["counters"]["packets"]["timestamp_sources"]
     return {
         (point, source): packets
@@ -81,11 +81,11 @@ def _timestamp_sources(state: State) -> Samples:
     }
 
 
-def _t3_errors(state: State) -> Samples:
+def _t3_errors(state: ResponderState) -> Samples:
     return _percentiles(state["counters"]["t3_error"])
 
 
-def _receive_lags(state: State) -> Samples:
+def _receive_lags(state: ResponderState) -> Samples:
     return _percentiles(state["counters"]["receive_lag"])
 
 
@@ -97,7 +97,7 @@ def _percentiles(row: T3Error | Lag) -> Samples:
 def _of_clocks(name: str, help: str, key: str, unit: int = 1) -> MetricRow:
     """A gauge of each clock of a network card."""
 
-    def read(state: State) -> Samples:
+    def read(state: ResponderState) -> Samples:
         clocks = cast("dict[str, dict[str, float]]", state["counters"]["clocks"])
         return {(path,): row[key] / unit for path, row in clocks.items()}
 
@@ -323,7 +323,7 @@ METRICS: tuple[MetricRow, ...] = (
 )
 
 
-def _families(state: State | None) -> Iterator["Metric"]:
+def _families(state: ResponderState | None) -> Iterator["Metric"]:
     """The metrics with the samples of ``state``; without one, only their names."""
     from prometheus_client import Metric
 
@@ -503,6 +503,6 @@ class Exporter(WebServer):
     Raises :class:`~twamp.errors.ConfigError`, too, when prometheus-client is not installed.
     """
 
-    def __init__(self, host: str, port: int, read_state: Callable[[], State]) -> None:
+    def __init__(self, host: str, port: int, read_state: Callable[[], ResponderState]) -> None:
         metrics = prometheus_application(lambda: _families(read_state()), lambda: _families(None))
         super().__init__(host, port, {"/metrics": metrics})

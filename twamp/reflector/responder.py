@@ -31,9 +31,9 @@ from twamp.engine.workers import Workers
 from twamp.errors import ConfigError
 from twamp.reflector.exporter import Exporter
 from twamp.reflector.logs import Limiter
-from twamp.reflector.state import State
-from twamp.reflector.state_reader import Snapshot
-from twamp.reflector.status_socket import ControlSocket, open_control_socket
+from twamp.reflector.state import ResponderState
+from twamp.reflector.state_reader import StateReader
+from twamp.reflector.status_socket import StatusSocket, open_status_socket
 from twamp.reflector.systemd import Notifier, watchdog_interval
 from twamp.reflector.watch import ClockWatch, Heartbeat, InterfaceWatch
 from twamp.version import version
@@ -109,7 +109,7 @@ class Responder:
         try:
             owner = identity(config.run_as_user, config.run_as_group)
             self._control = bound.enter_context(
-                open_control_socket(path, None if os.geteuid() else owner)
+                open_status_socket(path, None if os.geteuid() else owner)
             )
         except OSError as error:
             text = f"control-socket: cannot listen on {path}: {error.strerror}"
@@ -157,7 +157,7 @@ class Responder:
             self.server = await self._life.enter_async_context(
                 Server(config, self.reflector, self._settings.users, self._listeners)
             )
-            self.snapshot = Snapshot(
+            self.snapshot = StateReader(
                 server=self.server,
                 reflector=self.reflector,
                 version=version(),
@@ -166,7 +166,7 @@ class Responder:
                 stamping=self._stamping,
             )
             if self._control is not None:
-                await self._life.enter_async_context(ControlSocket(self._control, self.snapshot))
+                await self._life.enter_async_context(StatusSocket(self._control, self.snapshot))
             if self._exporter is not None:
                 self._exporter.start()
                 self._life.callback(self._exporter.close)
@@ -318,11 +318,11 @@ class Responder:
             for session in some:
                 logger.info("session: %s", json.dumps(session))
 
-    def _read_state(self) -> State:
+    def _read_state(self) -> ResponderState:
         """For the threads of the exporter: the state is the event loop's to read."""
 
-        async def read() -> State:
-            return State(status=self.snapshot.status(), counters=self.snapshot.counters())
+        async def read() -> ResponderState:
+            return ResponderState(status=self.snapshot.status(), counters=self.snapshot.counters())
 
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(read(), self._loop).result(SCRAPE_WITHIN)

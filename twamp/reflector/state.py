@@ -1,8 +1,8 @@
 """What a running responder can say of itself: the shape that ``twampctl``, the exporter and YANG share.
 
-A :class:`State` is plain data (JSON can carry it), copied out of the Server and the engine at one moment.
-Absolute times are RFC 3339 text in UTC, ages are seconds, counters are totals since the start, and every
-counter that can move is there from the start with 0.
+A :class:`ResponderState` is plain data (JSON can carry it), copied out of the Server and the engine at one
+moment.  Absolute times are RFC 3339 text in UTC, ages are seconds, counters are totals since the start, and
+every counter that can move is there from the start with 0.
 """
 
 from typing import NotRequired, TypedDict
@@ -177,7 +177,7 @@ class OptionRow(TypedDict):
     origin: str  # "default", "command line", or "FILE, line N"
 
 
-class State(TypedDict):
+class ResponderState(TypedDict):
     """What the control socket answers; a request for a part gets ``status`` and that part."""
 
     status: Status

@@ -19,8 +19,8 @@ from twamp.endpoint import Endpoint
 from twamp.engine.clock_model import ClockModel
 from twamp.engine.session_reflector import (
     EngineHistogram,
-    Residuals,
     SessionStats,
+    T3ErrorStats,
     clock_synchronized,
 )
 from twamp.engine.stamping import HardwareStamping
@@ -42,7 +42,7 @@ SESSIONS_AT_ONCE = 128  # rows made without a look at the event loop
 
 
 @dataclass
-class Snapshot:
+class StateReader:
     """Reads a Server and its Session-Reflector; ``given`` says what each option came from."""
 
     server: Server
@@ -151,7 +151,7 @@ class Snapshot:
                 "receive_buffer": packets.receive_buffer,
                 "t3_chunk": packets.chunk,
             },
-            t3_error=_t3_error(self.reflector.residuals()),
+            t3_error=_t3_error(self.reflector.t3_error()),
             receive_lag=_lag(self.reflector.receive_lag()),
             clocks=_clocks(self.stamping),
             events=_by_name(service.events, EVENTS),
@@ -169,16 +169,16 @@ class Snapshot:
         ]
 
 
-def _t3_error(residuals: Residuals) -> T3Error:
+def _t3_error(t3_error: T3ErrorStats) -> T3Error:
     return T3Error(
-        source=residuals.source,
-        samples=residuals.error.samples,
-        missed=residuals.missed,
-        early=residuals.early,
-        correction_ns=residuals.correction_ns,
-        p50_ns=residuals.error.percentile_ns(50),
-        p99_ns=residuals.error.percentile_ns(99),
-        max_ns=residuals.error.most_ns,
+        source=t3_error.source,
+        samples=t3_error.error.samples,
+        missed=t3_error.missed,
+        early=t3_error.early,
+        correction_ns=t3_error.correction_ns,
+        p50_ns=t3_error.error.percentile_ns(50),
+        p99_ns=t3_error.error.percentile_ns(99),
+        max_ns=t3_error.error.most_ns,
     )
 
 

@@ -18,7 +18,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from twamp.config.readers import prefix
-from twamp.reflector.state_reader import Snapshot
+from twamp.reflector.state_reader import StateReader
 
 logger = logging.getLogger("twamp.control_socket")
 
@@ -29,7 +29,7 @@ ANSWER_WITHIN = 10.0  # seconds for a client to ask and to take the answer
 PARTS = ("connections", "sessions", "counters", "config")
 
 
-def open_control_socket(path: str, owner: tuple[int, int] | None = None) -> socket.socket:
+def open_status_socket(path: str, owner: tuple[int, int] | None = None) -> socket.socket:
     """Listens on ``path``, in the place of a socket that nobody answers any more.
 
     Makes its directory if the one above is there; ``owner`` (user, group) gets both.  Raises
@@ -77,17 +77,17 @@ def _remove_stale(path: str) -> None:
         raise OSError(errno.EADDRINUSE, "another responder answers there", path)
 
 
-class ControlSocket:
+class StatusSocket:
     """Answers from ``snapshot`` on a listening UNIX socket while ``async with`` lasts."""
 
-    def __init__(self, listener: socket.socket, snapshot: Snapshot) -> None:
+    def __init__(self, listener: socket.socket, snapshot: StateReader) -> None:
         self._listener = listener
         self._path = Path(listener.getsockname())
         self._snapshot = snapshot
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> "ControlSocket":
+    async def __aenter__(self) -> "StatusSocket":
         self._server = await asyncio.start_unix_server(
             self._on_client, sock=self._listener, limit=LONGEST_REQUEST
         )

@@ -13,7 +13,7 @@ sender that does likewise, make it visible.
 from collections.abc import Iterable
 from typing import Any
 
-from twamp.reflector.state import ConnectionRow, SessionRow, State, Status
+from twamp.reflector.state import ConnectionRow, ResponderState, SessionRow, Status
 
 # The bits of TWAMP-Modes by position.  The registry has grown since: bits above are left out.
 _MODE_BITS = (
@@ -33,7 +33,7 @@ _WELL_KNOWN_PORT = 862
 _LONGEST_KEY_ID = 80
 
 
-def ietf_twamp(state: State) -> dict[str, Any]:
+def ietf_twamp(state: ResponderState) -> dict[str, Any]:
     """The tree ``ietf-twamp:twamp`` of ``state``, which must have ``connections`` and ``sessions``.
 
     Raises :class:`KeyError` when one of the two is missing.

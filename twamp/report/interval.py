@@ -14,14 +14,14 @@ from typing import Any
 
 from twamp.metrics.histogram import Histogram
 from twamp.metrics.tally import Tally, Variation
-from twamp.monitor.watch import Interval
+from twamp.monitor.watch import ReportInterval
 from twamp.protocol.timestamps import NS
 from twamp.report.text import JSON_PERCENTILES, Style, Unit
 
 # ---- text ----------------------------------------------------------------------------------------
 
 
-def interval_line(interval: Interval, style: Style, *, named: bool) -> str:
+def interval_line(interval: ReportInterval, style: Style, *, named: bool) -> str:
     """An interval in one line, with its target's name where there is more than one."""
     name = f"{interval.target}: " if named else ""
     times = f"{_clock_time(interval.begin_ns)}–{_clock_time(interval.end_ns)}"
@@ -50,7 +50,7 @@ def interval_line(interval: Interval, style: Style, *, named: bool) -> str:
     return f"{times} {name}{', '.join(parts)}\n"
 
 
-def total_block(interval: Interval, style: Style) -> str:
+def total_block(interval: ReportInterval, style: Style) -> str:
     """Everything since the start, in some lines."""
     tally, unit = interval.tally, style.unit
     seconds = (interval.end_ns - interval.begin_ns) / NS
@@ -115,7 +115,7 @@ def _clock_time(unix_ns: int) -> str:
 
 
 def json_line(
-    interval: Interval, kind: str, *, version: str, percentiles: Sequence[Decimal]
+    interval: ReportInterval, kind: str, *, version: str, percentiles: Sequence[Decimal]
 ) -> str:
     """``kind`` is "interval" or "total"."""
     wanted = sorted({*JSON_PERCENTILES, *percentiles})
