@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from twamp.config.reflector import PingConfig, ReflectorConfig
+from twamp.config.ping import PingConfig
+from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Config, default_text, key_of, rows
 from twamp.protocol.conversation import TRANSITIONS, State, UnexpectedCommand
 

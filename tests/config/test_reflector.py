@@ -1,9 +1,8 @@
-"""Options: each row reads every spelling of its values and refuses the rest by name."""
+"""Options of twampd: each row reads every spelling of its values and refuses the rest by name."""
 
 import argparse
 import contextlib
 import dataclasses
-from decimal import Decimal
 from ipaddress import ip_network
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twamp.config.readers import DSCP_NAMES, MOST_PACKETS, dscp, port_range, seconds
-from twamp.config.reflector import PingConfig, ReflectorConfig
-from twamp.config.row import Config, add_arguments, from_arguments, rows
+from twamp.config.arguments import add_arguments, from_arguments
+from twamp.config.reflector import ReflectorConfig
+from twamp.config.row import rows
 from twamp.errors import ConfigError
 
 
@@ -193,60 +192,6 @@ def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
     assert checked == 21
 
 
-def test_each_row_has_help_and_an_option_of_its_name() -> None:
-    programs: list[type[Config]] = [ReflectorConfig, PingConfig]
-    for config_class in programs:
-        parser = argparse.ArgumentParser()
-        add_arguments(parser, config_class)
-        text = parser.format_help()
-        for field, row in rows(config_class):
-            assert f"--{field.replace('_', '-')}" in text
-            assert row.help
-        assert len(rows(config_class)) == len(dataclasses.fields(config_class))  # type: ignore[arg-type]
-
-
-def test_help_shows_default_and_range() -> None:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, ReflectorConfig)
-    text = " ".join(parser.format_help().split())
-    assert "(default 18760-19960; 1-65535)" in text
-    assert "(default 900; 1-3600)" in text
-
-
-def test_dscp_names_are_the_registered_code_points() -> None:
-    # IANA's registry of DSCP values: class selectors, AF11..AF43, EF, VOICE-ADMIT, LE.
-    known = {"CS0": 0, "CS7": 56, "AF11": 10, "AF23": 22, "AF43": 38, "EF": 46, "VA": 44, "LE": 1}
-    assert known.items() <= DSCP_NAMES.items()
-    # and perfSONAR's further names of CS0
-    also = {"DF": 0, "DEFAULT": 0, "NONE": 0}
-    assert also.items() <= DSCP_NAMES.items()
-    assert len(DSCP_NAMES) == 8 + 12 + 4 + len(also)
-    assert all(dscp(name.lower()) == value for name, value in DSCP_NAMES.items())
-
-
-@given(st.integers(0, 63))
-def test_dscp_numbers_read_alike_in_every_notation(value: int) -> None:
-    assert dscp(value) == dscp(str(value)) == dscp(hex(value)) == value
-
-
-@given(st.integers(1, 65535), st.integers(1, 65535))
-def test_port_range_reads_what_is_written(low: int, high: int) -> None:
-    assert port_range(f"{low}-{high}") == port_range([low, high]) == (low, high)
-
-
-@pytest.mark.parametrize(
-    ("value", "number"), [("0.1", "0.1"), (2, "2"), (0.1, "0.1"), ("1e-3", "0.001")]
-)
-def test_seconds_are_exact(value: object, number: str) -> None:
-    assert seconds(value) == Decimal(number)
-
-
-@pytest.mark.parametrize("value", ["nan", "inf", "", "two", True, None, "1e400"])
-def test_seconds_refuses_what_is_no_time(value: object) -> None:
-    with pytest.raises(ValueError, match="number of seconds"):
-        seconds(value)
-
-
 @given(st.text(max_size=30))
 def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
     for field, _ in rows(ReflectorConfig):
@@ -301,121 +246,3 @@ def test_many_connections_need_to_know_the_clients() -> None:
     for ignorant in ignorant_ones:
         with pytest.raises(ConfigError, match="needs to know the clients"):
             ReflectorConfig(maximum_connections=65, **ignorant)
-
-
-def test_config_without_rows_checks_nothing() -> None:
-    @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Nothing(Config):
-        plain: int = 5
-
-    assert rows(Nothing) == []
-    assert Nothing(plain=-1).plain == -1
-
-
-# ---- twping --------------------------------------------------------------------------------------
-
-
-def read_ping(*arguments: str) -> PingConfig:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, PingConfig)
-    return from_arguments(PingConfig, parser.parse_args(arguments))
-
-
-def test_ping_defaults_are_the_published_ones() -> None:
-    config = read_ping()
-    assert config == PingConfig()
-    assert (config.count, config.interval, config.loss_timeout) == (100, "0.1e", Decimal(2))
-    assert (config.port_range, config.padding, config.units) == ((8760, 9960), 27, "m")
-    assert isinstance(config.loss_timeout, Decimal)
-    assert isinstance(config.start_delay, Decimal)
-
-
-@pytest.mark.parametrize(
-    ("text", "field", "value"),
-    [
-        ("-c 5", "count", 5),
-        ("--count 5", "count", 5),
-        ("-i 0.1f,2e", "interval", "0.1f,2e"),
-        ("-L 0.25", "loss_timeout", Decimal("0.25")),
-        ("-P 9000-9001", "port_range", (9000, 9001)),
-        ("-P 0", "port_range", (0, 0)),
-        ("-D CS7", "test_dscp_value", 56),
-        ("-s 0", "padding", 0),
-        ("-D 056", "test_dscp_value", 46),
-        ("-S ::1", "source_address", "::1"),
-        ("-S probe.example", "source_address", "probe.example"),
-        ("--wait 3", "loss_timeout", Decimal(3)),
-        ("-E 1.5", "end_delay", Decimal("1.5")),
-        ("--deadline 10", "deadline", Decimal(10)),
-        ("-b 1e-05", "bucket_width", Decimal("0.00001")),
-        ("-N 5", "packets_per_summary", 5),
-        ("-p", "save_summaries", True),
-        ("-d /tmp", "directory", "/tmp"),
-        ("-B lo", "interface", "lo"),
-        ("-4", "ipv4", True),
-        ("-6", "ipv6", True),
-        ("-Z", "zero_addresses", True),
-        ("-z 1.5", "start_delay", Decimal("1.5")),
-        ("--session-count 8", "session_count", 8),
-        ("-r 8", "session_count", 8),
-        ("--control-port 8620", "control_port", 8620),
-        ("--loopback", "loopback", True),
-        ("--verbose all", "verbose", MOST_PACKETS),
-        ("--verbose 3", "verbose", 3),
-        ("-R", "raw", True),
-        ("-U", "unix_time", True),
-        ("-M", "machine", True),
-        ("--json", "json", True),
-        ("-n u", "units", "u"),
-        ("-Q", "quiet", True),
-        ("-a 50,99.9", "percentiles", (Decimal(50), Decimal("99.9"))),
-    ],
-)
-def test_ping_command_line_gives_typed_values(text: str, field: str, value: Any) -> None:
-    config = read_ping(*text.split())
-    assert getattr(config, field) == value
-    assert dataclasses.replace(config, **{field: getattr(PingConfig(), field)}) == PingConfig()
-
-
-def test_a_loss_timeout_of_0_is_the_default() -> None:
-    assert read_ping("-L", "0") == PingConfig()
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("-c 0", "count"),
-        ("-c many", "count"),
-        ("-i 1x", "interval"),
-        ("-i nan", "interval"),
-        ("-L 3601", "loss-timeout"),
-        ("-L=-1", "loss-timeout"),
-        ("-P 10-5", "port-range"),
-        ("-P 0-5", "port-range"),
-        ("-P 65535-65536", "port-range"),
-        ("-D 64", "test-dscp-value"),
-        ("-s 65494", "padding"),
-        ("-S a/b", "source-address"),
-        ("-b 0", "bucket-width"),
-        ("-N=-1", "packets-per-summary"),
-        ("-E=-1", "end-delay"),
-        ("--deadline soon", "deadline"),
-        ("-p --json", "save-summaries"),
-        ("-N 5 --json", "packets-per-summary"),
-        ("-B this-name-is-too-long", "interface"),
-        ("-4 -6", "ipv4"),
-        ("-z soon", "start-delay"),
-        ("--session-count 1025", "session-count"),
-        ("--session-count 3 -P 9000-9001", "port-range"),
-        ("--control-port 0", "control-port"),
-        ("--verbose some", "verbose"),
-        ("-n ms", "units"),
-        ("-a 50,101", "percentiles"),
-        ("-a 50,,99", "percentiles"),
-    ],
-)
-def test_ping_refuses_by_key(text: str, key: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read_ping(*text.split())
-    assert str(caught.value).startswith(f"{key}: ")
-    assert len(str(caught.value).splitlines()) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from tests.metrics.test_measure import a_measurement
 from tests.report.test_text import eventful
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.errors import ConfigError
 from twamp.metrics.measure import measure
 from twamp.metrics.threshold import COUNTS, DELAYS, STATISTICS, parse_threshold

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.by_hand import Responder
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.config.target import Target
 from twamp.metrics.measure import Measurement
 from twamp.monitor.probe import MOST_AT_ONCE, Prober, RequestError, probe_families, tally_of

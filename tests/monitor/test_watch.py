@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.by_hand import Responder, free_port
 from tests.support.relay import DROP, Fate, Relay
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.config.target import Target
 from twamp.config.users import Users
 from twamp.control.client import Credentials

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.metrics.test_measure import MS, Fate, a_measurement, a_sample, any_fate, carry
 from tests.report.test_text import compare, eventful
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.errors import ConfigError
 from twamp.metrics.cut import bins
 from twamp.metrics.measure import measure

@@ -1,1 +1,11 @@
-"""Options: their rows, their readers, and the files they stand in."""
+"""Options of the programs, and the files they come from.
+
+row         an option as a row: default, range, help; reading and checking a value
+readers     how the text or TOML of an option becomes its value
+reflector   options of twampd
+ping        options of twping
+arguments   the command line, made from the rows
+toml_file   twampd.toml and its drop-in directory
+users       user names and passphrases
+target      the host that twping measures
+"""

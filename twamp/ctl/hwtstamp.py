@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NotRequired, TypedDict
 
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.config.target import Target, split_host
 from twamp.engine.device import Device, Stamping, described, stamping_devices
 from twamp.engine.stamping import HardwareStamping

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twamp.config.reflector import PingConfig
-from twamp.config.row import Given, given_fields
+from twamp.config.arguments import given_fields
+from twamp.config.ping import PingConfig
+from twamp.config.row import Given
 from twamp.config.target import Target, read_target
 from twamp.errors import ConfigError
 from twamp.metrics.measure import Measurement

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.monitor.exporter import SessionFigures, TargetState, target_families
 from twamp.monitor.output import Output
 from twamp.monitor.probe import Prober, probe_application

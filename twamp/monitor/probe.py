@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError, TwampError
 from twamp.metrics.measure import Measurement

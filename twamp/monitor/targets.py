@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
+from twamp.config.ping import PingConfig
 from twamp.config.readers import prefix
-from twamp.config.reflector import PingConfig
 from twamp.config.row import Given, field_of, settle
 from twamp.config.toml_file import line_of, parse_toml
 from twamp.errors import ConfigError

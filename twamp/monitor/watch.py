@@ -17,7 +17,7 @@ from itertools import islice
 from random import Random
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.control.client import ControlClient
 from twamp.engine.session_sender import MOST_PACKETS, SenderConfig, SenderStats, SessionSender
 from twamp.errors import ConfigError, RemoteProtocolError, TwampError

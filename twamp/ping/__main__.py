@@ -24,15 +24,10 @@ from typing import Any, NoReturn
 
 import uvloop
 
-from twamp.config.reflector import PingConfig, ReflectorConfig
-from twamp.config.row import (
-    add_arguments,
-    from_arguments,
-    given_fields,
-    key_of,
-    rows,
-    spelled_out,
-)
+from twamp.config.arguments import add_arguments, from_arguments, given_fields, spelled_out
+from twamp.config.ping import PingConfig
+from twamp.config.reflector import ReflectorConfig
+from twamp.config.row import key_of, rows
 from twamp.config.target import Target, read_target
 from twamp.config.users import Users
 from twamp.control.client import (
@@ -79,7 +74,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: one option per row of :class:`~twamp.config.reflector.PingConfig`."""
+    """The command line: one option per row of :class:`~twamp.config.ping.PingConfig`."""
     result = _Parser(
         prog="twping",
         description="Measure the round trip to a TWAMP Server (RFC 5357).",

@@ -5,7 +5,7 @@ import getpass
 import operator
 import sys
 
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.config.users import read_key_file
 from twamp.control.client import Credentials
 from twamp.errors import ConfigError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from twamp.config.reflector import PingConfig
+from twamp.config.ping import PingConfig
 from twamp.config.target import Target
 from twamp.control.client import (
     REQUESTS_AHEAD,

@@ -12,17 +12,9 @@ from collections.abc import Sequence
 
 import uvloop
 
+from twamp.config.arguments import add_arguments, given_fields, spelled_out
 from twamp.config.reflector import ReflectorConfig
-from twamp.config.row import (
-    Given,
-    add_arguments,
-    given_fields,
-    key_of,
-    rows,
-    settle,
-    spelled_out,
-    toml_text,
-)
+from twamp.config.row import Given, key_of, rows, settle, toml_text
 from twamp.config.toml_file import FromFiles, read_config_files
 from twamp.config.users import Users, read_key_file
 from twamp.control.server import offered_modes

@@ -1,0 +1,119 @@
+"""Options of twping: each row reads every spelling of its values and refuses the rest by name."""
+
+import argparse
+import dataclasses
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from twamp.config.arguments import add_arguments, from_arguments
+from twamp.config.ping import PingConfig
+from twamp.config.readers import MOST_PACKETS
+from twamp.errors import ConfigError
+
+
+def read_ping(*arguments: str) -> PingConfig:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, PingConfig)
+    return from_arguments(PingConfig, parser.parse_args(arguments))
+
+
+def test_ping_defaults_are_the_published_ones() -> None:
+    config = read_ping()
+    assert config == PingConfig()
+    assert (config.count, config.interval, config.loss_timeout) == (100, "0.1e", Decimal(2))
+    assert (config.port_range, config.padding, config.units) == ((8760, 9960), 27, "m")
+    assert isinstance(config.loss_timeout, Decimal)
+    assert isinstance(config.start_delay, Decimal)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("-c 5", "count", 5),
+        ("--count 5", "count", 5),
+        ("-i 0.1f,2e", "interval", "0.1f,2e"),
+        ("-L 0.25", "loss_timeout", Decimal("0.25")),
+        ("-P 9000-9001", "port_range", (9000, 9001)),
+        ("-P 0", "port_range", (0, 0)),
+        ("-D CS7", "test_dscp_value", 56),
+        ("-s 0", "padding", 0),
+        ("-D 056", "test_dscp_value", 46),
+        ("-S ::1", "source_address", "::1"),
+        ("-S probe.example", "source_address", "probe.example"),
+        ("--wait 3", "loss_timeout", Decimal(3)),
+        ("-E 1.5", "end_delay", Decimal("1.5")),
+        ("--deadline 10", "deadline", Decimal(10)),
+        ("-b 1e-05", "bucket_width", Decimal("0.00001")),
+        ("-N 5", "packets_per_summary", 5),
+        ("-p", "save_summaries", True),
+        ("-d /tmp", "directory", "/tmp"),
+        ("-B lo", "interface", "lo"),
+        ("-4", "ipv4", True),
+        ("-6", "ipv6", True),
+        ("-Z", "zero_addresses", True),
+        ("-z 1.5", "start_delay", Decimal("1.5")),
+        ("--session-count 8", "session_count", 8),
+        ("-r 8", "session_count", 8),
+        ("--control-port 8620", "control_port", 8620),
+        ("--loopback", "loopback", True),
+        ("--verbose all", "verbose", MOST_PACKETS),
+        ("--verbose 3", "verbose", 3),
+        ("-R", "raw", True),
+        ("-U", "unix_time", True),
+        ("-M", "machine", True),
+        ("--json", "json", True),
+        ("-n u", "units", "u"),
+        ("-Q", "quiet", True),
+        ("-a 50,99.9", "percentiles", (Decimal(50), Decimal("99.9"))),
+    ],
+)
+def test_ping_command_line_gives_typed_values(text: str, field: str, value: Any) -> None:
+    config = read_ping(*text.split())
+    assert getattr(config, field) == value
+    assert dataclasses.replace(config, **{field: getattr(PingConfig(), field)}) == PingConfig()
+
+
+def test_a_loss_timeout_of_0_is_the_default() -> None:
+    assert read_ping("-L", "0") == PingConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("-c 0", "count"),
+        ("-c many", "count"),
+        ("-i 1x", "interval"),
+        ("-i nan", "interval"),
+        ("-L 3601", "loss-timeout"),
+        ("-L=-1", "loss-timeout"),
+        ("-P 10-5", "port-range"),
+        ("-P 0-5", "port-range"),
+        ("-P 65535-65536", "port-range"),
+        ("-D 64", "test-dscp-value"),
+        ("-s 65494", "padding"),
+        ("-S a/b", "source-address"),
+        ("-b 0", "bucket-width"),
+        ("-N=-1", "packets-per-summary"),
+        ("-E=-1", "end-delay"),
+        ("--deadline soon", "deadline"),
+        ("-p --json", "save-summaries"),
+        ("-N 5 --json", "packets-per-summary"),
+        ("-B this-name-is-too-long", "interface"),
+        ("-4 -6", "ipv4"),
+        ("-z soon", "start-delay"),
+        ("--session-count 1025", "session-count"),
+        ("--session-count 3 -P 9000-9001", "port-range"),
+        ("--control-port 0", "control-port"),
+        ("--verbose some", "verbose"),
+        ("-n ms", "units"),
+        ("-a 50,101", "percentiles"),
+        ("-a 50,,99", "percentiles"),
+    ],
+)
+def test_ping_refuses_by_key(text: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_ping(*text.split())
+    assert str(caught.value).startswith(f"{key}: ")
+    assert len(str(caught.value).splitlines()) == 1
