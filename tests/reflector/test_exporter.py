@@ -2,13 +2,11 @@
 
 import contextlib
 import copy
-import http.client
 import itertools
 import json
 import logging
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import NOT_TESTED
+from tests.support.http_client import get
 from twamp.errors import ConfigError
 from twamp.reflector import exporter
 from twamp.reflector.exporter import METRICS, Exporter
@@ -131,22 +130,6 @@ def a_state() -> ResponderState:
     return {"status": a_status(), "counters": some_counters()}
 
 
-Answer = tuple[int, dict[str, str], str]
-
-
-def get(
-    address: tuple[Any, ...], path: str = "/metrics", headers: dict[str, str] | None = None
-) -> Answer:
-    """One request on a connection of its own: status, headers, text."""
-    with contextlib.closing(
-        http.client.HTTPConnection(str(address[0]), address[1], timeout=PATIENCE)
-    ) as connection:
-        connection.request("GET", path, headers=headers or {})
-        response = connection.getresponse()
-        fields = {name.lower(): value for name, value in response.getheaders()}
-        return response.status, fields, response.read().decode()
-
-
 Served = Callable[..., Exporter]
 
 
@@ -164,16 +147,6 @@ def served() -> Iterator[Served]:
             return made
 
         yield make
-
-
-@contextlib.contextmanager
-def clients(address: tuple[Any, ...], number: int) -> Iterator[list[socket.socket]]:
-    """So many connections that say nothing by themselves."""
-    with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(socket.create_connection((str(address[0]), address[1]), PATIENCE))
-            for _ in range(number)
-        ]
 
 
 Key = tuple[str, frozenset[tuple[str, str]]]
@@ -401,9 +374,8 @@ def test_a_state_that_cannot_be_read_is_an_answer(
     assert samples(get(address)[2]) == expected(a_state())
 
 
-def test_another_path_is_not_found(served: Served) -> None:
+def test_a_scrape_may_name_the_metrics_it_wants(served: Served) -> None:
     address = served().address
-    assert get(address, "/")[0] == 404
     assert get(address, "/metrics?name[]=twamp_reloads_total")[2].count("\n") == 3
 
 
@@ -414,83 +386,3 @@ def test_without_prometheus_client_it_says_what_to_install(monkeypatch: pytest.M
     assert str(caught.value) == (
         "metrics-address: needs prometheus-client; pip install 'twamp[metrics]'"
     )
-
-
-@LOOPBACK
-def test_a_port_in_use_is_an_error(served: Served, host: str) -> None:
-    address = served(host=host).address
-    with pytest.raises(OSError, match="in use"):
-        Exporter(host, address.port, a_state)
-
-
-def test_close_frees_the_port_and_ends_requests(served: Served) -> None:
-    first = served()
-    with clients(first.address, 1) as (silent,):
-        get(first.address)  # so that the silent one, which came before, has its thread
-        first.close()
-        assert ended(silent)
-    first.close()
-    with pytest.raises(OSError, match="refused"):
-        get(first.address)
-    never_started = Exporter("127.0.0.1", first.address.port, a_state)
-    never_started.close()
-
-
-# ---- clients that mean no good -------------------------------------------------------------------
-
-
-def ended(client: socket.socket) -> bool:
-    """Waits until the exporter ends the connection; False when it does not within PATIENCE."""
-    try:
-        return client.recv(1) == b""
-    except ConnectionResetError:
-        return True
-    except TimeoutError:
-        return False
-
-
-def test_silent_clients_block_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter, "SILENCE_SECONDS", 2 * PATIENCE)
-    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 2 * PATIENCE)
-    address = served().address
-    with clients(address, exporter.MAXIMUM_REQUESTS - 1):
-        assert get(address)[0] == 200
-
-
-def test_a_silent_client_is_ended(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter, "SILENCE_SECONDS", 0.1)
-    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 2 * PATIENCE)
-    with clients(served().address, 2) as (one, other):
-        other.sendall(b"GET /metrics HTT")
-        assert ended(one)
-        assert ended(other)
-
-
-def test_an_octet_now_and_then_does_not_keep_a_connection(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporter, "SILENCE_SECONDS", 2 * PATIENCE)
-    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 0.1)
-    with clients(served().address, 1) as (client,):
-        client.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
-        assert ended(client)
-
-
-def test_more_clients_than_it_has_threads_for_are_closed_at_once(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporter, "SILENCE_SECONDS", 2 * PATIENCE)
-    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 2 * PATIENCE)
-    address = served().address
-    with clients(address, exporter.MAXIMUM_REQUESTS + 1) as opened:
-        assert ended(opened[-1])
-        opened[0].close()  # its thread sees that and makes room
-        assert served_at_last(address)
-
-
-def served_at_last(address: tuple[Any, ...]) -> bool:
-    """Whether one of many scrapes, one after the other, is answered."""
-    for _ in range(10_000):
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return get(address)[0] == 200
-    return False

@@ -17,10 +17,10 @@ from twamp.monitor.exporter import SessionFigures, TargetState, target_families
 from twamp.monitor.output import Output
 from twamp.monitor.probe import Prober, probe_application
 from twamp.monitor.watch import ReportInterval, SessionSource, Watch
-from twamp.reflector.exporter import WebServer, prometheus_application
 from twamp.report.interval import interval_line, json_line, total_block
 from twamp.report.text import UNITS, Style
 from twamp.version import version
+from twamp.web import WebServer, prometheus_application
 
 SCRAPE_SECONDS = 10.0  # for the event loop to answer
 

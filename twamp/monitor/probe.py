@@ -23,7 +23,7 @@ from twamp.monitor.exporter import SessionFigures, session_families
 from twamp.monitor.targets import Targets
 from twamp.protocol.schedule import parse_intervals
 from twamp.protocol.timestamps import NS
-from twamp.reflector.exporter import prometheus_application
+from twamp.web import prometheus_application
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
