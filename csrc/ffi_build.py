@@ -7,7 +7,18 @@ from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent
 ROOT = CSRC.parent
-SHARED_HEADERS = ("packet/wire.h", "api/twamp.h")
+SHARED_HEADERS = (  # in the order of their includes
+    "packet/wire.h",
+    "api/types.h",
+    "api/counters.h",
+    "api/reflect.h",
+    "api/clock.h",
+    "api/cmsg.h",
+    "api/histogram.h",
+    "api/reflector.h",
+    "api/sender.h",
+    "api/privileges.h",
+)
 DROPPED_LINES = ("#include", "#pragma", "#if", "#endif")
 WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla"
 

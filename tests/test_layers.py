@@ -146,6 +146,11 @@ def test_imports_point_down(module: str) -> None:
     assert violations(module, MODULES[module].read_text()) == []
 
 
+def test_python_reads_every_header_of_the_api() -> None:
+    build = (ROOT / "csrc/ffi_build.py").read_text()
+    assert [path for path in C_FILES if path.startswith("api/") and f'"{path}"' not in build] == []
+
+
 def test_no_imports_go_round_in_a_circle() -> None:
     graph = {
         f"twamp.{module}": {name for name in imports(path.read_text()) if name.startswith("twamp.")}

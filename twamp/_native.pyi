@@ -1,4 +1,4 @@
-"""cffi's two objects; what csrc/packet/wire.h and csrc/api/twamp.h declare is not written down twice."""
+"""cffi's two objects; what csrc/packet/wire.h and csrc/api/ declare is not written down twice."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 /* reflect_cost.c: CPU ns for one reflection, or for a bare copy of as many octets.
  * Usage: reflect_cost reflect|copy LENGTH COUNT.  Prints ns per packet. */
-#include "api/twamp.h"
+#include "api/reflect.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,10 @@
  * Usage: steps MODE LENGTH BATCH PACKETS TX_BATCH: enum tw_mode; octets of a test packet; packets
  * that wait when a step begins; how many in all; replies under one T3, 0 = segments.
  * Ends with 0 when every packet was answered. */
-#include "api/twamp.h"
+#include "api/clock.h"
+#include "api/cmsg.h"
+#include "api/reflect.h"
+#include "api/reflector.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

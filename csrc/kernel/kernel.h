@@ -1,7 +1,9 @@
 /* kernel.h: between the files of the engine.  Python does not see it. */
 #pragma once
 #include "packet/octets.h"
-#include "api/twamp.h"
+#include "api/clock.h"
+#include "api/cmsg.h"
+#include "api/types.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

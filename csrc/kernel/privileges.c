@@ -1,7 +1,7 @@
 /* privileges.c: the way from root to an ordinary user that keeps a few capabilities.  Raw system
  * calls: a library for two of them is not worth having. */
 #define _GNU_SOURCE 1 /* setresuid, setresgid */
-#include "api/twamp.h"
+#include "api/privileges.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -4,6 +4,7 @@
 /* SHA1_* work on a state that is copied by value: EVP's contexts allocate with every copy. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "packet/crypto.h"
+#include "api/reflect.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>

@@ -1,7 +1,7 @@
 /* crypto.h: the protection of the test packets of one session (RFC 4656 section 4.1.2, RFC 5357
  * section 4.2.1): keys scheduled once, used for every packet by one thread at a time. */
 #pragma once
-#include "api/twamp.h"
+#include "api/types.h"
 
 struct tw_cipher;
 

@@ -1,7 +1,7 @@
 /* reflect.c: RFC 5357 section 4.2.1: one packet in, one packet out, in either layout.
  * Pure: no clock, no socket, no state.  twamp/protocol/reflect.py is the same, to be read. */
 #include "packet/octets.h"
-#include "api/twamp.h"
+#include "api/reflect.h"
 
 #include <string.h>
 

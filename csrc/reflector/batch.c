@@ -1,6 +1,7 @@
 /* batch.c: packets in, replies out (RFC 5357 section 4.2); every packet ends as reflected or as one
  * named drop.  Nothing is allocated, and no lock is known here. */
 #include "reflector/batch.h"
+#include "api/reflect.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* client_list.h: a list of prefixes that a client is in or not.  It does not change: a new one
  * takes its place. */
 #pragma once
-#include "api/twamp.h"
+#include "api/reflector.h"
 
 struct tw_client_list;
 

@@ -1,6 +1,6 @@
-/* histogram.h: counts of nanoseconds in buckets 3 % wide; the struct is in twamp.h.  Pure. */
+/* histogram.h: counts of nanoseconds in buckets 3 % wide; the struct is in api/.  Pure. */
 #pragma once
-#include "api/twamp.h"
+#include "api/histogram.h"
 
 void tw_histogram_add(struct tw_histogram *histogram, uint64_t ns);
 /* The percentile, 0..100, in ns, rounded up to the end of its bucket; 0 when it is empty. */

@@ -1,7 +1,7 @@
 /* index.h: an address, a port and a scope -> the row of a table.  Open addressing with a seeded
  * hash; nothing is allocated after open, and an erased entry leaves no tombstone. */
 #pragma once
-#include "api/twamp.h"
+#include "api/types.h"
 
 #define TW_INDEX_NONE UINT32_MAX
 

@@ -1,6 +1,7 @@
 /* outbox.c: T3 is read once for each send call, right before it; what that costs in error is what
  * the call takes, so the call is made as large as the budget, and no larger. */
 #include "reflector/outbox.h"
+#include "api/reflect.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* pool.h: the sockets of a Session-Reflector and the sessions that share them: rows, ids, free
  * lists. Memory alone, no system call, no lock: the caller holds one. */
 #pragma once
+#include "api/reflector.h"
 #include "reflector/index.h"
 
 #define TW_POOL_NONE TW_INDEX_NONE

@@ -4,6 +4,7 @@
  * ever later.  The loop's alone, but for struct tw_t3_error_stats, which the caller shares under
  * its lock. */
 #pragma once
+#include "api/reflector.h"
 #include "kernel/kernel.h"
 #include "reflector/histogram.h"
 

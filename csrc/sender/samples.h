@@ -1,6 +1,7 @@
 /* samples.h: between sender.c, which does system calls, and samples.c, which keeps the table.  Not
  * for Python. */
 #pragma once
+#include "api/sender.h"
 #include "packet/crypto.h"
 #include "kernel/kernel.h"
 

@@ -2,7 +2,7 @@
  * once, on ports that come and go with them, with light ones among them, while others flood, change
  * the limits and look at the statistics.  Exits 0 when every sum held, everything was tried and
  * nothing is left; prints what was done. */
-#include "api/twamp.h"
+#include "api/reflector.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
  * and stop them, one way or the other; and rings, from which another thread collects meanwhile, at
  * times too slowly.  Exits 0 when the books of every session balance. */
 #define _GNU_SOURCE 1
-#include "api/twamp.h"
+#include "api/sender.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

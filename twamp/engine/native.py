@@ -32,7 +32,7 @@ def check(result: int) -> int:
 
 
 def enum_names(enum: str, prefix: str) -> dict[str, int]:
-    """Lower-case name -> value, of all but NONE and COUNT: a new row of twamp.h needs no edit here."""
+    """Lower-case name -> value, of all but NONE and COUNT: a new row of csrc/api/ needs no edit here."""
     values: dict[int, str] = ffi.typeof(f"enum {enum}").elements
     names = {name.removeprefix(prefix).lower(): value for value, name in sorted(values.items())}
     return {name: value for name, value in names.items() if name not in ("none", "count")}

@@ -27,13 +27,13 @@ from typing import NamedTuple
 from twamp.endpoint import Endpoint
 from twamp.protocol.timestamps import NS, ErrorEstimate
 
-SOURCES = ("none", "user", "kernel", "hardware")  # enum tw_source of csrc/api/twamp.h
+SOURCES = ("none", "user", "kernel", "hardware")  # enum tw_source of csrc/api/types.h
 INITIAL_TTL = 255  # RFC 4656 section 4.1.2: what test packets set out with
 _HALF = 1 << 63
 
 
 class Sample(NamedTuple):
-    """One packet, there and back: ``struct tw_sample`` of csrc/api/twamp.h, field for field.
+    """One packet, there and back: ``struct tw_sample`` of csrc/api/sender.h, field for field.
 
     Timestamps are NTP 64 bit; ``rank`` is the order of arrival from 1, 0 = no reply; sources are
     those of ``enum tw_source`` (0 none, 1 user, 2 kernel, 3 hardware).

@@ -1,0 +1,32 @@
+/* cmsg.h: the control messages (recvmsg) of a received or a departed packet. */
+#pragma once
+#include "api/types.h"
+
+/* What the control messages of a received datagram say. */
+struct tw_rx {
+    uint64_t kernel_ns;   /* software stamp, Unix ns; 0 = none */
+    uint64_t hardware_ns; /* hardware stamp, ns of the device's clock; 0 = none */
+    uint32_t device;      /* index of the one that stamped; 0 = not said */
+    uint32_t overflows;   /* datagrams that the socket had lost when this one came; modulo 2^32 */
+    uint32_t interface;   /* by which it came; 0 = not said */
+    uint8_t asked[16];    /* the address that it was sent to */
+    uint8_t asked_ip_version; /* 4 or 6; 0 = not said */
+    uint8_t ttl;              /* 255 if absent */
+    uint8_t tos;
+    uint8_t truncated; /* MSG_CTRUNC */
+};
+
+/* Reads any octets at any alignment; what is not exactly a message that we know is passed over. */
+void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
+
+/* What the error queue says of a packet that has left. */
+struct tw_departure {
+    uint64_t kernel_ns;   /* as in struct tw_rx */
+    uint64_t hardware_ns; /* as in struct tw_rx */
+    uint32_t id;
+    uint32_t reserved;
+};
+
+/* A transmit stamp: 1, or 0 when it is something else. */
+int tw_socket_parse_departure(const uint8_t *control, size_t length,
+                              struct tw_departure *departure);

@@ -1,0 +1,19 @@
+/* counters.h: the names of what the Session-Reflector counts. */
+#pragma once
+
+/* Why a received packet was not answered; counted each: received == reflected + sum of drops. */
+enum tw_drop {
+    TW_DROP_SHORT = 1,      /* shorter than the sender packet of the mode; Light: than its reply */
+    TW_DROP_LONG,           /* longer than TW_PACKET_MAX, truncated by the kernel */
+    TW_DROP_HMAC,           /* secured modes: not sealed with the keys of the session */
+    TW_DROP_ERROR_ESTIMATE, /* Multiplier 0: corrupt (RFC 4656 section 4.1.2) */
+    TW_DROP_NO_SESSION,     /* from an address and port that no session here expects */
+    TW_DROP_CLIENT_LIST,    /* for a light session, from who may not use it */
+    TW_DROP_LOOP,           /* for a light session, from a port that may answer our answer */
+    TW_DROP_NOT_STARTED,    /* before Start-Sessions */
+    TW_DROP_STOPPED,        /* later than Timeout after Stop-Sessions */
+    TW_DROP_RATE_LIMIT,     /* more than the client may send in a second */
+    TW_DROP_SEND_BUFFER,    /* the reply found no room in the send buffer (EAGAIN, ENOBUFS) */
+    TW_DROP_SEND_REFUSED,   /* the kernel refused to send the reply (route, firewall, …) */
+    TW_DROP_COUNT
+};
