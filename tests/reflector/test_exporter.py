@@ -28,7 +28,7 @@ from twamp.reflector import exporter
 from twamp.reflector.exporter import METRICS, Exporter
 from twamp.reflector.state import Counters, ResponderState, Status
 
-DASHBOARD = Path(exporter.__file__).parent.parent / "data" / "grafana-dashboard.json"
+DASHBOARD = Path(exporter.__file__).parent.parent / "data" / "grafana" / "dashboard.json"
 PATIENCE = 30  # seconds after which a test gives up; none waits as long when all is well
 LOOPBACK = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 

@@ -293,13 +293,13 @@ def test_the_units_are_understood(name: str, tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     (tmp_path / "twampd.service").write_text(unit_text(str(program)))
-    shutil.copy(DATA / "twampd.socket", tmp_path)
+    shutil.copy(DATA / "systemd" / "twampd.socket", tmp_path)
     for unit in ("twampd.service", "twampd.socket"):
         assert systemd_tool("systemd-analyze", "verify", tmp_path / unit) == ""
 
 
 def test_the_unit_starts_the_program_that_is_named() -> None:
-    packaged = (DATA / "twampd.service").read_text()
+    packaged = (DATA / "systemd" / "twampd.service").read_text()
     assert unit_text("/usr/bin/twampd") == packaged
     changed = unit_text("/opt/twamp/bin/twampd")
     different = [
@@ -364,8 +364,8 @@ def test_the_user_and_its_directory_are_made(tmp_path: Path) -> None:
     for directory in ("etc", "run"):
         (tmp_path / directory).mkdir()
     root = f"--root={tmp_path}"
-    systemd_tool("systemd-sysusers", root, DATA / "twamp.sysusers")
-    systemd_tool("systemd-tmpfiles", "--create", root, DATA / "twamp.tmpfiles")
+    systemd_tool("systemd-sysusers", root, DATA / "systemd" / "twamp.sysusers")
+    systemd_tool("systemd-tmpfiles", "--create", root, DATA / "systemd" / "twamp.tmpfiles")
     name, _, user, group, *_ = (tmp_path / "etc" / "passwd").read_text().strip().split(":")
     assert name == "twamp"
     status = (tmp_path / "run" / "twamp").stat()

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from twamp.ping.__main__ import main
 
-SCHEMA = json.loads(files("twamp").joinpath("data/twping.schema.json").read_text())
+SCHEMA = json.loads(files("twamp").joinpath("data/schema/twping.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
 GOLDEN = Path(__file__).parent.parent / "golden" / "report.json"
 

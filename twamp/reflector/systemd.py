@@ -131,6 +131,6 @@ def unit_text(program: str) -> str:
     quoted = program.replace("%", "%%")  # a single one is systemd's own
     if " " in quoted:
         quoted = f'"{quoted}"'
-    data = importlib.resources.files("twamp") / "data" / "twampd.service"
+    data = importlib.resources.files("twamp") / "data" / "systemd" / "twampd.service"
     begin = f"\nExecStart={PACKAGED_PROGRAM} "
     return data.read_text("utf-8").replace(begin, f"\nExecStart={quoted} ")
