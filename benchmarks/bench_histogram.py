@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.bench_codec import nanoseconds
 from benchmarks.rounds import interleave, publish
 from twamp.metrics.histogram import Histogram
-from twamp.metrics.measure import Distribution
+from twamp.metrics.values import Distribution
 
 # Round-trip times of a millisecond or so, as they come: log-normal.
 RANDOM = Random(7)

@@ -27,8 +27,10 @@ from twamp.errors import (
     RemoteProtocolError,
     TwampError,
 )
+from twamp.metrics.figures import Metrics
 from twamp.metrics.histogram import Histogram
-from twamp.metrics.measure import Measurement, Metrics, Sample, measure
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement, Sample
 from twamp.metrics.tally import SessionFold, Tally
 from twamp.protocol.schedule import make_schedule, parse_intervals
 

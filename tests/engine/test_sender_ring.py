@@ -12,7 +12,7 @@ from twamp.endpoint import Endpoint
 from twamp.engine.session_sender import MOST_PACKETS, Collected, SenderConfig, SessionSender
 
 if TYPE_CHECKING:
-    from twamp.metrics.measure import Sample
+    from twamp.metrics.sample import Sample
 
 MILLISECOND = 10**6
 SPACE_NS = MILLISECOND // 2

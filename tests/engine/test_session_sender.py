@@ -22,7 +22,7 @@ from tests.support.scripted_reflector import (
 from twamp._native import ffi
 from twamp.endpoint import Endpoint
 from twamp.engine.session_sender import SAMPLE_LAYOUT, SenderConfig, SenderStats, SessionSender
-from twamp.metrics.measure import Sample
+from twamp.metrics.sample import Sample
 
 NONE, USER, KERNEL = 0, 1, 2
 MILLISECOND = 10**6

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from tests.metrics.test_measure import MS, Fate, a_measurement, a_sample, any_fate, carry
 from tests.report.test_text import eventful
-from twamp.metrics.cut import parts
-from twamp.metrics.measure import Loss, Measurement, measure
+from twamp.metrics.cut import by_packets
+from twamp.metrics.figures import Loss
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
 
 
 def sums(measurements: list[Measurement]) -> tuple[int, ...]:
@@ -24,11 +26,11 @@ def sums(measurements: list[Measurement]) -> tuple[int, ...]:
 
 def test_no_size_is_the_session_as_it_is() -> None:
     session = eventful()
-    assert list(parts(session, 0)) == [session] == list(parts(session, 10))
+    assert list(by_packets(session, 0)) == [session] == list(by_packets(session, 10))
 
 
 def test_parts_have_their_packets_and_say_how_many_the_session_has() -> None:
-    cut = list(parts(eventful(), 4))
+    cut = list(by_packets(eventful(), 4))
     assert [[s.sequence_number for s in part.samples] for part in cut] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
@@ -69,14 +71,14 @@ def an_even_way(lost_there: set[int], lost_back: set[int]) -> Measurement:
 def test_losses_keep_their_direction(
     lost_there: set[int], lost_back: set[int], expected: list[Loss]
 ) -> None:
-    cut = parts(an_even_way(lost_there, lost_back), 4)
+    cut = by_packets(an_even_way(lost_there, lost_back), 4)
     assert [measure(part).loss for part in cut] == expected
 
 
 @given(st.lists(any_fate, min_size=1, max_size=40), st.integers(1, 12))
 def test_parts_add_up_to_the_session(fates: list[Fate], size: int) -> None:
     session = a_measurement(*carry(fates))
-    cut = list(parts(session, size))
+    cut = list(by_packets(session, size))
     assert sums(cut) == sums([session])
     assert all(min(measure(part).loss) >= 0 for part in cut)
     delays = sorted(value for part in cut for value in measure(part).round_trip.delay.values)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twamp.metrics.histogram import MOST, MOST_BUCKETS, Histogram, bucket_ends, bucket_of
-from twamp.metrics.measure import Distribution
+from twamp.metrics.values import Distribution
 
 # Uniform numbers would nearly all be huge: choose how many bits first, then around their edges.
 MAGNITUDES = st.integers(0, 61).flatmap(lambda bits: st.integers((1 << bits) - 1, 2 << bits))

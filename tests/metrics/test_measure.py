@@ -12,19 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twamp.endpoint import Endpoint
-from twamp.metrics.measure import (
-    Distribution,
-    Hops,
-    Loss,
-    Measurement,
-    Metrics,
-    Reordering,
-    Sample,
-    delays,
-    is_late,
-    measure,
-    reordered,
-)
+from twamp.metrics.figures import Hops, Loss, Metrics, Reordering
+from twamp.metrics.measure import measure, reordered
+from twamp.metrics.sample import Measurement, Sample, delays, is_late
+from twamp.metrics.values import Distribution
 from twamp.protocol.timestamps import ErrorEstimate, ntp_from_unix_ns
 
 MS = 1_000_000

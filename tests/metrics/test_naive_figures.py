@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics.test_measure import MS, Fate, a_measurement, a_sample, any_fate, carry
-from twamp.metrics.measure import Distribution, delays, interarrival_jitter, measure
+from twamp.metrics.measure import interarrival_jitter, measure
+from twamp.metrics.sample import delays
+from twamp.metrics.values import Distribution
 from twamp.report.text import delay_table
 
 ns = st.integers(-(10**12), 10**12)

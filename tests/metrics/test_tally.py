@@ -5,7 +5,9 @@ from random import Random
 import pytest
 
 from twamp.endpoint import Endpoint
-from twamp.metrics.measure import Measurement, Metrics, Sample, measure
+from twamp.metrics.figures import Metrics
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement, Sample
 from twamp.metrics.tally import SessionFold, Tally
 from twamp.protocol.timestamps import ErrorEstimate, ntp_from_unix_ns, unix_ns_from_ntp
 

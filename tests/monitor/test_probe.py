@@ -9,7 +9,7 @@ import pytest
 from tests.support.by_hand import Responder
 from twamp.config.ping import PingConfig
 from twamp.config.target import Target
-from twamp.metrics.measure import Measurement
+from twamp.metrics.sample import Measurement
 from twamp.monitor.probe import MOST_AT_ONCE, Prober, RequestError, probe_families, tally_of
 from twamp.monitor.targets import Targets, read_targets
 from twamp.ping import run

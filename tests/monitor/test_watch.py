@@ -17,7 +17,8 @@ from twamp.config.users import Users
 from twamp.control.client import Credentials
 from twamp.engine.session_sender import SenderConfig
 from twamp.errors import ConfigError
-from twamp.monitor.watch import MOST_ROWS, Backoff, OpenSessions, ReportInterval, Watch, rows_for
+from twamp.metrics.interval import ReportInterval
+from twamp.monitor.watch import MOST_ROWS, Backoff, OpenSessions, Watch, rows_for
 from twamp.ping import run
 
 PATIENCE = 20.0  # seconds after which a test gives up; none waits as long when all is well

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from tests.metrics.test_measure import a_measurement, a_sample
-from twamp.metrics.measure import Measurement
+from twamp.metrics.sample import Measurement
 from twamp.report.perfsonar import machine_summary
 
 

@@ -12,7 +12,7 @@ from tests.metrics.test_measure import MS, Fate, a_measurement, a_sample, any_fa
 from tests.report.test_text import compare, eventful
 from twamp.config.ping import PingConfig
 from twamp.errors import ConfigError
-from twamp.metrics.cut import bins
+from twamp.metrics.cut import by_time
 from twamp.metrics.measure import measure
 from twamp.ping.__main__ import main
 from twamp.protocol.timestamps import unix_ns_from_ntp
@@ -48,7 +48,7 @@ def test_what_is_not_known_is_empty_or_left_out() -> None:
 
 
 def test_what_never_left_has_no_row() -> None:
-    assert list(bins(a_measurement([]), 0)) == []
+    assert list(by_time(a_measurement([]), 0)) == []
     assert len(list(csv_lines([a_measurement([])], 0))) == 1
     unsent = a_measurement([a_sample(0)._replace(t1_source=0)], send_errors=1)
     assert list(influx_lines([unsent], 5)) == []
@@ -59,7 +59,7 @@ def test_bins_add_up_to_the_session(fates: list[Fate], length: int) -> None:
     samples, duplicates = carry(fates)
     session = a_measurement(samples, duplicates)
     bin_ns = length * MS
-    cut = list(bins(session, bin_ns))
+    cut = list(by_time(session, bin_ns))
     starts = [each.unix_ns for each in cut]
     assert starts == sorted(set(starts))
     for each in cut:

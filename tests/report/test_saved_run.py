@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from tests.metrics.test_measure import Fate, a_measurement, a_sample, any_fate, carry
 from tests.report.test_text import eventful
 from twamp.errors import ConfigError
-from twamp.metrics.measure import Measurement, Metrics, measure
+from twamp.metrics.figures import Metrics
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
 from twamp.ping.__main__ import main
+from twamp.report.json_tree import json_tree
+from twamp.report.packets import raw_rows
 from twamp.report.saved_run import read_saved_run
-from twamp.report.text import json_tree, raw_rows
 
 
 def as_json(measurements: list[Measurement]) -> str:

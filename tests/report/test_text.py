@@ -28,19 +28,14 @@ from tests.metrics.test_measure import (
     carry,
 )
 from twamp.config.readers import UNITS as CONFIG_UNITS
-from twamp.metrics.measure import Measurement, Sample, measure, reordered
+from twamp.metrics.measure import measure, reordered
+from twamp.metrics.sample import Measurement, Sample
 from twamp.protocol.timestamps import ErrorEstimate, ntp_from_unix_ns
+from twamp.report.json_tree import json_tree
+from twamp.report.packets import packet_lines, packets, raw_rows
 from twamp.report.perfsonar import machine_summary
-from twamp.report.text import (
-    UNITS,
-    Style,
-    json_tree,
-    packet_lines,
-    packets,
-    raw_rows,
-    text_summary,
-    text_total,
-)
+from twamp.report.text import text_summary, text_total
+from twamp.report.units import UNITS, Style
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

@@ -13,7 +13,9 @@ import uvloop
 from tests.support.by_hand import Responder
 from twamp.control.client import ControlClient, SessionRequest
 from twamp.engine.session_sender import SenderConfig, SessionSender
-from twamp.metrics.measure import Measurement, Metrics, measure
+from twamp.metrics.figures import Metrics
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
 
 MS = 1_000_000
 SECOND = 1_000_000_000

@@ -16,7 +16,9 @@ from tests.support.scripted_reflector import LOOPBACK, ScriptedReflector
 from twamp.endpoint import Endpoint
 from twamp.engine.session_reflector import ReflectorStats, SessionConfig, SessionReflector
 from twamp.engine.session_sender import SenderConfig, SessionSender
-from twamp.metrics.measure import Loss, Measurement, Metrics, Reordering, measure
+from twamp.metrics.figures import Loss, Metrics, Reordering
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
 
 MILLISECOND = 10**6
 COUNT = 40

@@ -19,8 +19,9 @@ from tests.system.test_impairment import COUNT, go
 from twamp.endpoint import Endpoint
 from twamp.engine.native import ffi
 from twamp.engine.session_sender import SAMPLE_LAYOUT, _samples
-from twamp.metrics.measure import Measurement, Metrics, Sample
-from twamp.report.text import json_tree
+from twamp.metrics.figures import Metrics
+from twamp.metrics.sample import Measurement, Sample
+from twamp.report.json_tree import json_tree
 
 UNTOUCHED = 6  # packets at the end that only pass, so that every loss has an answer behind it
 

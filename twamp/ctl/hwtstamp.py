@@ -18,7 +18,8 @@ from twamp.config.target import Target, split_host
 from twamp.engine.device import Device, Stamping, described, stamping_devices
 from twamp.engine.stamping import HardwareStamping
 from twamp.errors import TwampError
-from twamp.metrics.measure import Metrics, measure
+from twamp.metrics.figures import Metrics
+from twamp.metrics.measure import measure
 from twamp.ping.run import Run
 from twamp.reflector.state import Clock, Counters
 from twamp.reflector.state_reader import clock_row

@@ -38,7 +38,7 @@ from twamp.engine.native import (
     native_keys,
     wipe_keys,
 )
-from twamp.metrics.measure import Sample
+from twamp.metrics.sample import Sample
 from twamp.protocol.crypto import PacketKeys
 
 # struct tw_sample; the compiler's offsets are compared with it in tests/engine/test_session_sender.py.

@@ -2,7 +2,7 @@
 
 What needs no neighbour (delays, duplicates, hops) of all parts together is that of the session.
 Order and variation are judged within a part, so what spans a cut is not seen.  The direction of a
-loss is inferred from the reflector's numbers (:class:`~twamp.metrics.measure.Loss`): each part is given
+loss is inferred from the reflector's numbers (:class:`~twamp.metrics.figures.Loss`): each part is given
 those that belong to it, and a reply lost at a cut is taken for one of the earlier part's.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import pairwise, takewhile
 from typing import NamedTuple
 
-from twamp.metrics.measure import Measurement, Sample
+from twamp.metrics.sample import Measurement, Sample
 from twamp.protocol.timestamps import unix_ns_from_ntp
 
 
@@ -22,13 +22,13 @@ class Bin(NamedTuple):
     measurement: Measurement
 
 
-def parts(measurement: Measurement, size: int) -> Iterator[Measurement]:
+def by_packets(measurement: Measurement, size: int) -> Iterator[Measurement]:
     """The parts, ``size`` packets each, the last one what is left; 0: the session as it is."""
     count = len(measurement.samples)
     return _cut(measurement, range(size, count, size) if size else ())
 
 
-def bins(measurement: Measurement, bin_ns: int) -> Iterator[Bin]:
+def by_time(measurement: Measurement, bin_ns: int) -> Iterator[Bin]:
     """The parts by time of departure, in intervals that begin at multiples of ``bin_ns`` since 1970.
 
     Intervals in which nothing was sent are left out; 0 is one that lasts for ever.

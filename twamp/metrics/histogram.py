@@ -40,7 +40,7 @@ def bucket_ends(bucket: int) -> tuple[int, int]:
 
 
 class Histogram:
-    """Counts of values; answers as :class:`~twamp.metrics.measure.Distribution` does, to 0.1 %.
+    """Counts of values; answers as :class:`~twamp.metrics.values.Distribution` does, to 0.1 %.
 
     Memory: about 100 octets for each bucket that is in use, whatever is added.  There are
     55,295 of them (5.5 MB), of which delays between 1 and 2 ms, say, use 512.  Values beyond

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from twamp.metrics.figures import Loss, Reordering
 from twamp.metrics.histogram import Histogram
-from twamp.metrics.measure import INITIAL_TTL, SOURCES, Loss, Reordering, Sample, delays, is_late
+from twamp.metrics.sample import INITIAL_TTL, SOURCES, Sample, delays, is_late
 from twamp.protocol.timestamps import ErrorEstimate, difference_ns, unix_ns_from_ntp
 
 MOST_IN_FLIGHT = 1 << 16  # arrivals that wait for their order to be judged

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from twamp.metrics.measure import Delay, Distribution, Metrics
+from twamp.metrics.figures import Delay, Metrics
+from twamp.metrics.values import Distribution
 
 COMPARISONS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {
     ">": operator.gt,

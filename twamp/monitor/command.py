@@ -11,7 +11,7 @@ from twamp.config.ping import PingConfig
 from twamp.config.row import Given
 from twamp.config.target import Target, read_target
 from twamp.errors import ConfigError
-from twamp.metrics.measure import Measurement
+from twamp.metrics.sample import Measurement
 from twamp.monitor.monitor import Measured, Monitor
 from twamp.monitor.output import Output, RotatingFile, StreamOutput
 from twamp.monitor.probe import Prober

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from twamp.metrics.histogram import Histogram
-from twamp.metrics.measure import SOURCES
+from twamp.metrics.sample import SOURCES
 from twamp.metrics.tally import Tally
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ from enum import IntEnum
 from typing import Any
 
 from twamp.config.ping import PingConfig
+from twamp.metrics.interval import ReportInterval
 from twamp.monitor.exporter import SessionFigures, TargetState, target_families
 from twamp.monitor.output import Output
 from twamp.monitor.probe import Prober, probe_application
-from twamp.monitor.watch import ReportInterval, SessionSource, Watch
+from twamp.monitor.watch import SessionSource, Watch
 from twamp.report.interval import interval_line, json_line, total_block
-from twamp.report.text import UNITS, Style
+from twamp.report.units import UNITS, Style
 from twamp.version import version
 from twamp.web import WebServer, prometheus_application
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from twamp.config.ping import PingConfig
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError, TwampError
-from twamp.metrics.measure import Measurement
+from twamp.metrics.sample import Measurement
 from twamp.metrics.tally import SessionFold, Tally
 from twamp.monitor.exporter import SessionFigures, session_families
 from twamp.monitor.targets import Targets

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -21,6 +21,7 @@ from twamp.config.ping import PingConfig
 from twamp.control.client import ControlClient
 from twamp.engine.session_sender import MOST_PACKETS, SenderConfig, SenderStats, SessionSender
 from twamp.errors import ConfigError, RemoteProtocolError, TwampError
+from twamp.metrics.interval import ReportInterval
 from twamp.metrics.tally import SessionFold, Tally
 from twamp.protocol.schedule import parse_intervals, send_times
 from twamp.protocol.timestamps import NS
@@ -105,43 +106,17 @@ class _Session:
         return stats.sent + stats.send_errors
 
 
-@dataclass
-class ReportInterval:
-    """What was measured between two times (Unix ns); ``tallies`` by session.
+class _Closing(NamedTuple):
+    """An interval that has ended; ``marks``: for each session the first packet that is not its."""
 
-    ``measured_ns``: for how much of it there were sessions; ``reason``: why not for all of it.
-    """
-
-    target: str
-    begin_ns: int
-    tallies: list[Tally]
-    end_ns: int = 0
-    measured_ns: int = 0
-    reason: str = ""
-    marks: dict[_Session, int] = field(default_factory=dict, repr=False)
-
-    @property
-    def tally(self) -> Tally:
-        """All sessions together."""
-        return Tally.of(self.tallies)
-
-    @property
-    def measured(self) -> bool:
-        """Something could be measured, be it only that nothing came back."""
-        return self.measured_ns > 0 or any(tally.sent for tally in self.tallies)
+    interval: ReportInterval
+    marks: Mapping[_Session, int]
 
     def is_complete(self) -> bool:
+        """The fate of every packet of it is known."""
         return all(
             session.over or session.sender.collected >= mark for session, mark in self.marks.items()
         )
-
-    def merge(self, other: "ReportInterval") -> None:
-        """Goes on until the end of ``other``."""
-        for mine, theirs in zip(self.tallies, other.tallies, strict=True):
-            mine.merge(theirs)
-        self.end_ns = other.end_ns
-        self.measured_ns += other.measured_ns
-        self.reason = other.reason or self.reason
 
 
 def rows_for(config: PingConfig) -> int:
@@ -203,7 +178,7 @@ class Watch(Generic[SessionT]):
         self._attempt_task: asyncio.Task[None] | None = None
         self._open_since_ns: int | None = None
         self._reason = NOT_YET
-        self._closing: list[ReportInterval] = []
+        self._closing: list[_Closing] = []
         self._current = self._new_interval()
         self._totals = self._new_interval()
         self._totals.begin_ns = self._current.begin_ns
@@ -245,7 +220,8 @@ class Watch(Generic[SessionT]):
     def totals(self) -> ReportInterval:
         """Everything so far, also what has not been told of yet."""
         result = self._new_interval()
-        for part in (self._totals, *self._closing, self._current):
+        closing = (each.interval for each in self._closing)
+        for part in (self._totals, *closing, self._current):
             result.merge(part)
         result.begin_ns, result.end_ns = self._totals.begin_ns, time.time_ns()
         return result
@@ -275,8 +251,8 @@ class Watch(Generic[SessionT]):
         ended.end_ns = time.time_ns()
         if self._open_since_ns is None:
             ended.reason = self._reason
-        ended.marks = {session: session.attempted() for session in self._sessions}
-        self._closing.append(ended)
+        marks = {session: session.attempted() for session in self._sessions}
+        self._closing.append(_Closing(ended, marks))
         self._current = self._new_interval()
         self._current.begin_ns = ended.end_ns
 
@@ -289,8 +265,7 @@ class Watch(Generic[SessionT]):
     def _tell(self) -> None:
         """Of every interval whose packets' fates are known."""
         while self._closing and self._closing[0].is_complete():
-            interval = self._closing.pop(0)
-            interval.marks.clear()
+            interval = self._closing.pop(0).interval
             self._totals.merge(interval)
             self.last = interval
             self._report(interval)
@@ -427,8 +402,8 @@ class Watch(Generic[SessionT]):
         """Adds what has become final to the intervals in which it was sent; makes room."""
         samples, duplicates = session.sender.collect()
         session.fold.add_duplicates(duplicates)
-        for interval in self._closing:
-            end = interval.marks.get(session, 0)
+        for interval, marks in self._closing:
+            end = marks.get(session, 0)
             count = max(0, end - samples[0].sequence_number) if samples else 0
             if count:
                 session.fold.add(samples[:count], interval.tallies[session.place])

@@ -36,8 +36,9 @@ from twamp.control.client import (
 from twamp.control.server import Server
 from twamp.engine.session_reflector import SessionReflector
 from twamp.errors import ConfigError, TwampError
-from twamp.metrics.cut import parts
-from twamp.metrics.measure import Measurement, measure
+from twamp.metrics.cut import by_packets
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
 from twamp.metrics.threshold import Threshold
 from twamp.monitor.command import monitor, monitor_many, read_targets_for
 from twamp.monitor.monitor import Measured, Outcome
@@ -45,20 +46,14 @@ from twamp.ping.credentials import credentials_of
 from twamp.ping.run import Run, ns_of
 from twamp.ping.summary_files import require_directory, save
 from twamp.remedies import explain
+from twamp.report.json_tree import json_tree
+from twamp.report.packets import packet_lines, raw_rows
 from twamp.report.perfsonar import machine_summary
 from twamp.report.pictures import TERMINAL, draw, require_plot, terminal_text
 from twamp.report.rows import csv_lines, influx_lines
 from twamp.report.saved_run import read_saved_run
-from twamp.report.text import (
-    UNITS,
-    Style,
-    heading,
-    json_tree,
-    packet_lines,
-    raw_rows,
-    text_summary,
-    text_total,
-)
+from twamp.report.text import heading, text_summary, text_total
+from twamp.report.units import UNITS, Style
 from twamp.version import version
 
 MEASURED, NO_SET_UP, INTERRUPTED, NOTHING_BACK = Outcome
@@ -196,7 +191,7 @@ def _summaries(
     measurements: Sequence[Measurement], config: PingConfig, style: Style
 ) -> Iterator[str]:
     for measurement in measurements:
-        for part in parts(measurement, config.packets_per_summary):
+        for part in by_packets(measurement, config.packets_per_summary):
             pieces = _summary(part, config, style)
             if config.save_summaries:
                 kind = "sum" if config.machine else "txt"

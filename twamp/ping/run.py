@@ -26,7 +26,7 @@ from twamp.engine.native import EngineClockModel
 from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.engine.stamping import open_stamping
 from twamp.errors import Refused, TwampError
-from twamp.metrics.measure import Measurement
+from twamp.metrics.sample import Measurement
 from twamp.monitor.watch import OpenSessions
 from twamp.ping.credentials import credentials_of, modes_of
 from twamp.ping.progress import progress

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from twamp.errors import ConfigError
-from twamp.metrics.measure import Measurement, measure
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
 
 
 def require_directory(name: str) -> None:

@@ -1,7 +1,7 @@
 """Intervals of a continuous measurement as lines of text, or one JSON object in a line.
 
-The JSON has the keys of :mod:`twamp.report.text`'s results, times in integer ns; ``type`` is ``interval`` or
-``total``.  Percentiles come from a histogram: right to 0.1 %.
+The JSON has the keys of :mod:`twamp.report.json_tree`'s results, times in integer ns; ``type`` is
+``interval`` or ``total``.  Percentiles come from a histogram: right to 0.1 %.
 """
 
 import json
@@ -13,10 +13,11 @@ from fractions import Fraction
 from typing import Any
 
 from twamp.metrics.histogram import Histogram
+from twamp.metrics.interval import ReportInterval
 from twamp.metrics.tally import Tally, Variation
-from twamp.monitor.watch import ReportInterval
 from twamp.protocol.timestamps import NS
-from twamp.report.text import JSON_PERCENTILES, Style, Unit
+from twamp.report.json_tree import JSON_PERCENTILES
+from twamp.report.units import Style, Unit
 
 # ---- text ----------------------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ def json_line(
 
 
 def tally_tree(tally: Tally, percentiles: Sequence[Decimal]) -> dict[str, Any]:
-    """A tally as :func:`twamp.report.text.json_tree` has the metrics of a session."""
+    """A tally as :func:`twamp.report.json_tree.json_tree` has the metrics of a session."""
     return {
         "packets": {
             "time-of-first": tally.first,

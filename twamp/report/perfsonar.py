@@ -10,9 +10,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 from twamp.endpoint import Endpoint
-from twamp.metrics.measure import INITIAL_TTL, Distribution, Hops, Measurement, Metrics, measure
+from twamp.metrics.figures import Hops, Metrics
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import INITIAL_TTL, Measurement
+from twamp.metrics.values import Distribution
 from twamp.protocol.timestamps import NS, interval_from_ns
-from twamp.report.text import unix_time
+from twamp.report.packets import unix_time
 
 SUMMARY_VERSION = "3.00"  # of the format
 NO_TTL = (255, 0)  # least and most of none, as the reference writes them

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twamp.errors import ConfigError
-from twamp.metrics.measure import Measurement, delays, is_late
+from twamp.metrics.sample import Measurement, delays, is_late
 from twamp.protocol.timestamps import NS, difference_ns
 
 TERMINAL = "terminal"

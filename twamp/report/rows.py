@@ -7,8 +7,10 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
-from twamp.metrics.cut import bins
-from twamp.metrics.measure import Delay, Measurement, Metrics, measure
+from twamp.metrics.cut import by_time
+from twamp.metrics.figures import Delay, Metrics
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
 
 CSV_HEAD_OF_ROW = ("time", "session", "source", "destination")
 
@@ -56,7 +58,7 @@ def rows(
 ) -> Iterator[tuple[Mapping[str, str | int], Mapping[str, int | None]]]:
     """What each row is of (time: Unix ns of its beginning), and its figures."""
     for session, measurement in enumerate(measurements):
-        for start_ns, part in bins(measurement, bin_ns):
+        for start_ns, part in by_time(measurement, bin_ns):
             of: dict[str, str | int] = {
                 "time": start_ns,
                 "session": session,

@@ -14,7 +14,7 @@ from typing import Any
 
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError
-from twamp.metrics.measure import Measurement, Sample
+from twamp.metrics.sample import Measurement, Sample
 from twamp.protocol.timestamps import ErrorEstimate
 
 COLUMNS = 16

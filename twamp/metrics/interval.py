@@ -1,0 +1,38 @@
+"""One interval of a continuous measurement: its beginning and end, and what each session measured."""
+
+from dataclasses import dataclass
+
+from twamp.metrics.tally import Tally
+
+
+@dataclass
+class ReportInterval:
+    """The figures of one target between two times (Unix ns); ``tallies`` by session.
+
+    ``measured_ns``: for how much of it there were sessions; ``reason``: why not for all of it.
+    """
+
+    target: str
+    begin_ns: int
+    tallies: list[Tally]
+    end_ns: int = 0
+    measured_ns: int = 0
+    reason: str = ""
+
+    @property
+    def tally(self) -> Tally:
+        """All sessions together."""
+        return Tally.of(self.tallies)
+
+    @property
+    def measured(self) -> bool:
+        """Something could be measured, be it only that nothing came back."""
+        return self.measured_ns > 0 or any(tally.sent for tally in self.tallies)
+
+    def merge(self, other: "ReportInterval") -> None:
+        """Extends this interval to the end of ``other``, and adds what was measured in that."""
+        for mine, theirs in zip(self.tallies, other.tallies, strict=True):
+            mine.merge(theirs)
+        self.end_ns = other.end_ns
+        self.measured_ns += other.measured_ns
+        self.reason = other.reason or self.reason

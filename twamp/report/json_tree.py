@@ -1,0 +1,139 @@
+"""A run as a tree of JSON; times are integer nanoseconds, and what is not known is null."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from twamp.endpoint import Endpoint
+from twamp.metrics.figures import Delay, Hops, Metrics, Reordering
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
+from twamp.metrics.values import Distribution
+from twamp.protocol.timestamps import unix_ns_from_ntp
+from twamp.report.saved_run import samples_tree
+
+JSON_PERCENTILES = (Decimal(50), Decimal(90), Decimal(95), Decimal(99), Decimal("99.9"))
+DEFINITIONS: Mapping[str, str] = {
+    "percentiles": "nearest rank: values that occurred",
+    "round-trip-time": "(T4-T1)-(T3-T2)",
+    "send-time": "T2-T1",
+    "reflect-time": "T4-T3",
+    "pdv": "P95-P50",
+    "pdv-rfc5481": "delay less the least delay of the session",
+    "ipdv-rfc3393": "delay less that of the packet sent just before",
+    "jitter-rfc3550": "RFC 3550 section 6.4.1, in the order of arrival, after the last packet",
+    "stddev": "of the values measured (population)",
+    "sending-lateness": "T1 as read before the send, less the scheduled time",
+    "reordered": "RFC 4737 Type-P-Reordered",
+    "lost": "by direction as far as the reflector's numbers tell",
+}
+
+
+def json_tree(
+    measurements: Sequence[Measurement],
+    *,
+    version: str,
+    configuration: Mapping[str, Any],
+    percentiles: Sequence[Decimal] = (),
+    with_samples: bool = False,
+) -> dict[str, Any]:
+    """The report as a tree; ``json.dumps`` takes it.  Times are integer ns; unknown is null."""
+    wanted = sorted({*JSON_PERCENTILES, *percentiles})
+    return {
+        "program": "twping",
+        "version": version,
+        "units": "ns",
+        "definitions": dict(DEFINITIONS),
+        "configuration": dict(configuration),
+        "results": [
+            {
+                "sid": measurement.sid.hex(),
+                "source": _json_end(measurement.source),
+                "destination": _json_end(measurement.destination),
+                **_json_metrics(measure(measurement), wanted),
+                **({"samples": samples_tree(measurement)} if with_samples else {}),
+            }
+            for measurement in measurements
+        ],
+        "total": _json_metrics(measure(*measurements), wanted),
+    }
+
+
+def _json_end(endpoint: Endpoint) -> dict[str, Any]:
+    return {"address": str(endpoint.address), "port": endpoint.port}
+
+
+def _json_metrics(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str, Any]:
+    return {
+        "packets": {
+            "time-of-first": _json_time(metrics.first),
+            "time-of-last": _json_time(metrics.last),
+            "num-pkts-sent": metrics.sent,
+            "num-pkts-received": metrics.received,
+            "num-pkts-lost": metrics.lost,
+            "send-duplicates": metrics.send_duplicates,
+            "reflect-duplicates": metrics.reflect_duplicates,
+            "send-errors": metrics.send_errors,
+            "lost": metrics.loss._asdict(),
+            "reordered": _json_reordering(metrics.reordering),
+            "dropped": {name: count for name, count in metrics.drops.items() if count},
+        },
+        "round-trip-time": _json_delay(metrics.round_trip, percentiles),
+        "send-time": _json_delay(metrics.send, percentiles),
+        "reflect-time": _json_delay(metrics.reflect, percentiles),
+        "reflector-processing-time": _json_values(metrics.processing, percentiles),
+        "sending-lateness": _json_values(metrics.lateness, percentiles),
+        "send-hops": _json_hops(metrics.send_hops),
+        "reflect-hops": _json_hops(metrics.reflect_hops),
+        "synchronized": {
+            "sender": metrics.sender_synchronized,
+            "reflector": metrics.reflector_synchronized,
+            "clocks-apart": metrics.clocks_apart,
+        },
+        "error-estimates": {
+            "sender": metrics.sender_error_ns,
+            "reflector": metrics.reflector_error_ns,
+        },
+        "reflect-dscp": {str(value): count for value, count in metrics.reflect_dscp.items()},
+        "reflect-ecn": {str(value): count for value, count in metrics.reflect_ecn.items()},
+        "timestamp-sources": {"t1": dict(metrics.t1_sources), "t4": dict(metrics.t4_sources)},
+    }
+
+
+def _json_time(timestamp: int | None) -> int | None:
+    return None if timestamp is None else unix_ns_from_ntp(timestamp)
+
+
+def _json_reordering(reordering: Reordering) -> dict[str, int]:
+    return {
+        "round-trip": reordering.round_trip,
+        "forward": reordering.forward,
+        "reverse": reordering.reverse,
+    }
+
+
+def _json_hops(hops: Hops) -> dict[str, int | None]:
+    return {"diff-num-ttl": hops.distinct, "min": hops.minimum, "max": hops.maximum}
+
+
+def _json_delay(kind: Delay, percentiles: Sequence[Decimal]) -> dict[str, Any]:
+    return {
+        **_json_values(kind.delay, percentiles),
+        "error": kind.error_ns,
+        "pdv": kind.delay.p95_p50,
+        "jitter-rfc3550": kind.jitter,
+        "pdv-rfc5481": _json_values(kind.pdv, percentiles),
+        "ipdv-rfc3393": _json_values(kind.ipdv, percentiles),
+    }
+
+
+def _json_values(values: Distribution, percentiles: Sequence[Decimal]) -> dict[str, Any]:
+    return {
+        "min": values.minimum,
+        "median": values.median,
+        "max": values.maximum,
+        "mean": values.mean,
+        "stddev": values.standard_deviation,
+        "percentiles": {f"{each:f}": values.percentile(Fraction(each)) for each in percentiles},
+    }
