@@ -119,4 +119,5 @@ def test_the_table_is_aligned_and_in_a_unit_that_fits(values: list[int]) -> None
         strict=False,
     ):
         assert value is not None
-        assert abs(float(cell) - value / unit) <= max(0.0005, 0.0005 * value / unit)
+        true, half = Fraction(value, unit), Fraction(1, 2000)
+        assert abs(Fraction(cell) - true) <= max(half, half * true)
