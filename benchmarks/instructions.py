@@ -27,9 +27,9 @@ FEW, MANY = 640, 1920  # packets; multiples of a batch
 NOW_AND_THEN = (
     "tw_t3_error_",
     "tw_histogram_",
-    "tw_socket_read_departure",
-    "tw_socket_parse_departure",
-    "tw_socket_write_transmit",
+    "tw_cmsg_read_departure",
+    "tw_cmsg_parse_departure",
+    "tw_cmsg_write_transmit",
 )
 
 

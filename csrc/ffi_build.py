@@ -13,6 +13,7 @@ SHARED_HEADERS = (  # in the order of their includes
     "api/counters.h",
     "api/reflect.h",
     "api/clock.h",
+    "api/device_clock.h",
     "api/cmsg.h",
     "api/histogram.h",
     "api/reflector.h",

@@ -32,7 +32,7 @@ fn=(846)
 
 ob=(6)
 fl=(149)
-fn=(840) tw_io_receive
+fn=(840) tw_mmsg_receive
 0 7
 12 3
 """
@@ -44,7 +44,7 @@ def test_only_the_program_s_own_functions_count_and_calls_not_twice() -> None:
 
 
 def test_what_is_not_done_for_every_packet_does_not_count() -> None:
-    profile = PROFILE.replace("fn=(840) tw_io_receive", "fn=(840) tw_t3_error_read")
+    profile = PROFILE.replace("fn=(840) tw_mmsg_receive", "fn=(840) tw_t3_error_read")
     assert own_instructions(profile, "/tmp/steps") == 100
 
 

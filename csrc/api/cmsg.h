@@ -17,7 +17,7 @@ struct tw_rx {
 };
 
 /* Reads any octets at any alignment; what is not exactly a message that we know is passed over. */
-void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
+void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
 
 /* What the error queue says of a packet that has left. */
 struct tw_departure {
@@ -28,5 +28,4 @@ struct tw_departure {
 };
 
 /* A transmit stamp: 1, or 0 when it is something else. */
-int tw_socket_parse_departure(const uint8_t *control, size_t length,
-                              struct tw_departure *departure);
+int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure);

@@ -1,6 +1,6 @@
 /* reflector.h: the Session-Reflector (RFC 5357 section 4.2). */
 #pragma once
-#include "api/clock.h"
+#include "api/device_clock.h"
 #include "api/counters.h"
 #include "api/histogram.h"
 #include "api/types.h"

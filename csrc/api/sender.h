@@ -1,6 +1,6 @@
 /* sender.h: the Session-Sender (RFC 5357 section 4.1). */
 #pragma once
-#include "api/clock.h"
+#include "api/device_clock.h"
 #include "api/types.h"
 
 struct tw_sender;

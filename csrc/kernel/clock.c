@@ -1,7 +1,6 @@
-/* clock.c: the system clock, its NTP form and what it is worth. */
-#include "kernel/kernel.h"
+/* clock.c: the system clock, its form on the wire, and how far it may be off. */
+#include "kernel/clock.h"
 
-#include <errno.h>
 #include <sys/timex.h>
 #include <time.h>
 
@@ -9,9 +8,6 @@
 #define OLDEST_STAMP_NS    (10ull * TW_NS_PER_S)
 #define UNSYNCHRONISED_NS  (16ull * TW_NS_PER_S) /* the kernel's own word for "no idea" */
 #define LEAP_SECOND_NS     ((uint64_t)TW_NS_PER_S)
-#define LONGEST_REACH_NS   (10ull * TW_NS_PER_S) /* of a model: rates drift */
-#define LONGEST_LAG_NS     100000000ull          /* from a device's stamp to the kernel's */
-#define LEAST_SLACK_NS     1000u
 #define SYNCHRONISED_BIT   0x8000u
 #define LARGEST_MULTIPLIER 255u
 #define LARGEST_SCALE      63u
@@ -84,65 +80,4 @@ uint16_t tw_clock_error_estimate(uint64_t least_ns)
     if (error_ns < least_ns)
         error_ns = least_ns;
     return tw_clock_encode_error(error_ns, synchronised);
-}
-
-/* ---- clocks of devices */
-
-int tw_clock_convert(const struct tw_clock_model *model, uint64_t device_ns, uint64_t *unix_ns)
-{
-    const int64_t reach = (int64_t)(device_ns - model->device_ns);
-    int64_t gain;
-
-    if (reach > (int64_t)LONGEST_REACH_NS || reach < -(int64_t)LONGEST_REACH_NS)
-        return 0;
-    gain = (int64_t)((__int128)reach * model->rate >> 32);
-    *unix_ns = model->unix_ns + (uint64_t)(reach + gain);
-    return 1;
-}
-
-int tw_clock_models_set(struct tw_clock_models *models, const struct tw_clock_model *each,
-                        uint32_t count)
-{
-    if (count > TW_CLOCK_MODELS_MAX)
-        return -EINVAL;
-    for (uint32_t i = 0; i < count; i++)
-        models->each[i] = each[i];
-    models->count = count;
-    return 0;
-}
-
-static const struct tw_clock_model *model_of(const struct tw_clock_models *models, uint32_t device)
-{
-    if (device == 0)
-        return models->count == 1 ? &models->each[0] : NULL;
-    for (uint32_t i = 0; i < models->count; i++) {
-        if (models->each[i].interface == device)
-            return &models->each[i];
-    }
-    return NULL;
-}
-
-uint64_t tw_clock_of_device(const struct tw_clock_models *models, uint32_t device,
-                            uint64_t device_ns, uint64_t latest_ns)
-{
-    const struct tw_clock_model *model = model_of(models, device);
-    uint64_t unix_ns;
-
-    if (model == NULL || !tw_clock_convert(model, device_ns, &unix_ns))
-        return 0;
-    if (unix_ns > latest_ns + model->error_ns + LEAST_SLACK_NS ||
-        unix_ns + LONGEST_LAG_NS < latest_ns)
-        return 0;
-    return unix_ns < latest_ns ? unix_ns : latest_ns; /* later by the error of the model alone */
-}
-
-uint64_t tw_clock_models_error_ns(const struct tw_clock_models *models)
-{
-    uint64_t most_ns = 0;
-
-    for (uint32_t i = 0; i < models->count; i++) {
-        if (models->each[i].error_ns > most_ns)
-            most_ns = models->each[i].error_ns;
-    }
-    return most_ns;
 }

@@ -1,33 +1,15 @@
-/* cmsg.c: the one place that knows the kernel's ways with socket options and control messages.
- * Control messages are matched by level, type and exact length, and copied, never cast. */
+/* cmsg.c: control messages are matched by level, type and exact length, and copied, never cast. */
 #define _GNU_SOURCE 1 /* struct in6_pktinfo */
-#include "kernel/kernel.h"
+#include "kernel/cmsg.h"
+#include "kernel/clock.h"
+#include "kernel/missing.h"
 
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+#include <netinet/in.h>
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
-#include <linux/sock_diag.h>
-#include <netinet/udp.h>
-
-/* Since Linux 4.12 and 5.1; older headers lack them. */
-#ifndef SO_MEMINFO
-#define SO_MEMINFO 55
-#endif
-#ifndef UDP_SEGMENT /* 4.18 */
-#define UDP_SEGMENT 103
-#endif
-#ifndef SO_TIMESTAMPING_OLD
-#define SO_TIMESTAMPING_OLD 37
-#endif
-#ifndef SO_TIMESTAMPING_NEW
-#define SO_TIMESTAMPING_NEW 65
-#endif
-#ifndef SCM_TIMESTAMPING_PKTINFO /* 4.13 */
-#define SCM_TIMESTAMPING_PKTINFO 58
-#endif
 
 #define LONGEST_SANE_S 9223372036 /* what fits in 63 bits of ns */
 
@@ -68,180 +50,6 @@ struct stamps {
     uint64_t kernel_ns;
     uint64_t hardware_ns;
 };
-
-socklen_t tw_socket_address(const struct tw_endpoint *endpoint, union tw_sockaddr *address)
-{
-    memset(address, 0, sizeof *address);
-    if (endpoint->ip_version == 4) {
-        address->v4.sin_family = AF_INET;
-        address->v4.sin_port = htons(endpoint->port);
-        memcpy(&address->v4.sin_addr, endpoint->address, sizeof address->v4.sin_addr);
-        return sizeof address->v4;
-    }
-    address->v6.sin6_family = AF_INET6;
-    address->v6.sin6_port = htons(endpoint->port);
-    address->v6.sin6_scope_id = endpoint->scope_id;
-    memcpy(&address->v6.sin6_addr, endpoint->address, sizeof address->v6.sin6_addr);
-    return sizeof address->v6;
-}
-
-int tw_socket_endpoint(const union tw_sockaddr *address, struct tw_endpoint *endpoint)
-{
-    memset(endpoint, 0, sizeof *endpoint);
-    if (address->any.sa_family == AF_INET) {
-        endpoint->ip_version = 4;
-        endpoint->port = ntohs(address->v4.sin_port);
-        memcpy(endpoint->address, &address->v4.sin_addr, sizeof address->v4.sin_addr);
-        return 0;
-    }
-    if (address->any.sa_family == AF_INET6) {
-        endpoint->ip_version = 6;
-        endpoint->port = ntohs(address->v6.sin6_port);
-        endpoint->scope_id = address->v6.sin6_scope_id;
-        memcpy(endpoint->address, &address->v6.sin6_addr, sizeof address->v6.sin6_addr);
-        return 0;
-    }
-    return -EAFNOSUPPORT;
-}
-
-static int set_option(int fd, int level, int name, int value)
-{
-    return setsockopt(fd, level, name, &value, sizeof value) < 0 ? -errno : 0;
-}
-
-/* Only what is no UDP socket of that IP version is an error; an option that the kernel lacks costs
- * the value it would have given (TTL 255, DSCP 0, a smaller buffer), not the session. */
-int tw_socket_prepare(int fd, int ip_version, uint32_t receive_buffer, uint8_t ttl)
-{
-    int domain = 0;
-    int type = 0;
-    socklen_t length = sizeof domain;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0)
-        return -errno;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
-        return -errno;
-    if (type != SOCK_DGRAM || domain != (ip_version == 4 ? AF_INET : AF_INET6))
-        return -EINVAL;
-    if (ip_version == 4) {
-        set_option(fd, IPPROTO_IP, IP_TTL, ttl);
-        set_option(fd, IPPROTO_IP, IP_RECVTTL, 1);
-        set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
-    } else {
-        set_option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl);
-        set_option(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
-        set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
-    }
-    set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
-    if (receive_buffer > INT32_MAX / 2)
-        receive_buffer = INT32_MAX / 2; /* the kernel doubles it */
-    if (receive_buffer != 0 && set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, (int)receive_buffer) < 0)
-        set_option(fd, SOL_SOCKET, SO_RCVBUF, (int)receive_buffer);
-    return 0;
-}
-
-uint32_t tw_socket_receive_buffer(int fd)
-{
-    int doubled = 0;
-    socklen_t length = sizeof doubled;
-
-    (void)!getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &doubled, &length); /* unknown: 0 */
-    return doubled > 0 ? (uint32_t)doubled / 2 : 0;
-}
-
-uint32_t tw_socket_overflows(int fd)
-{
-    uint32_t memory[SK_MEMINFO_VARS] = {0};
-    socklen_t length = sizeof memory;
-
-    (void)!getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length); /* unknown: none */
-    return memory[SK_MEMINFO_DROPS];
-}
-
-static int set_stamping(int fd, int flags)
-{
-    if (set_option(fd, SOL_SOCKET, SO_TIMESTAMPING_NEW, flags) == 0)
-        return 0;
-    return set_option(fd, SOL_SOCKET, SO_TIMESTAMPING_OLD, flags);
-}
-
-int tw_socket_stamp_receive(int fd)
-{
-    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE);
-}
-
-int tw_socket_stamp_asked(int fd)
-{
-    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
-                                SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY);
-}
-
-int tw_socket_stamp_hardware(int fd)
-{
-    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
-                                SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE |
-                                SOF_TIMESTAMPING_OPT_PKTINFO | SOF_TIMESTAMPING_OPT_ID |
-                                SOF_TIMESTAMPING_OPT_TSONLY);
-}
-
-int tw_socket_stamp_nothing(int fd)
-{
-    return set_stamping(fd, 0);
-}
-
-int tw_socket_stamp_both(int fd)
-{
-    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
-                                SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_OPT_ID |
-                                SOF_TIMESTAMPING_OPT_TSONLY);
-}
-
-int tw_socket_stamp_everything(int fd)
-{
-    return set_stamping(fd, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
-                                SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_RX_HARDWARE |
-                                SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE |
-                                SOF_TIMESTAMPING_OPT_TX_SWHW | SOF_TIMESTAMPING_OPT_PKTINFO |
-                                SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY);
-}
-
-int tw_socket_set_dscp(int fd, int ip_version, uint8_t dscp)
-{
-    const int tos = dscp << 2; /* ECN: Not-ECT */
-
-    return ip_version == 4 ? set_option(fd, IPPROTO_IP, IP_TOS, tos)
-                           : set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
-}
-
-int tw_socket_tell_asked(int fd, int ip_version)
-{
-    int v6only = 0;
-    socklen_t length = sizeof v6only;
-
-    if (ip_version == 4)
-        return set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
-    if (getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &length) < 0)
-        return -errno;
-    /* Addresses of IPv4 would come in the clothes of IPv6, and match no prefix. */
-    return v6only ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : -EINVAL;
-}
-
-int tw_socket_keep_stamping(int must)
-{
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int result;
-
-    if (fd < 0)
-        fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    result = tw_socket_stamp_receive(fd);
-    if (result < 0 && must) {
-        close(fd);
-        return result;
-    }
-    return fd; /* refused: no kernel stamps, and every T2 says so by its source */
-}
 
 /* The control message at *offset: its header and its octets; *offset moves on.  0 at the end. */
 static int next_control(const uint8_t *control, size_t length, size_t *offset,
@@ -318,7 +126,7 @@ static int read_asked(const struct cmsghdr *header, const uint8_t *octets, struc
     return 0;
 }
 
-void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
+void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 {
     struct stamps stamps = {0};
     struct stamped_by by;
@@ -353,9 +161,9 @@ void tw_socket_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
     rx->hardware_ns = stamps.hardware_ns;
 }
 
-void tw_socket_read_control(struct msghdr *message, struct tw_rx *rx)
+void tw_cmsg_read_arrival(struct msghdr *message, struct tw_rx *rx)
 {
-    tw_socket_parse(message->msg_control, message->msg_controllen, rx);
+    tw_cmsg_parse(message->msg_control, message->msg_controllen, rx);
     rx->truncated = (message->msg_flags & MSG_CTRUNC) != 0;
 }
 
@@ -370,7 +178,7 @@ static size_t write_control(void *control, int level, int type, const void *octe
     return CMSG_SPACE(length);
 }
 
-size_t tw_socket_write_tos(void *control, int ip_version, uint8_t tos)
+size_t tw_cmsg_write_tos(void *control, int ip_version, uint8_t tos)
 {
     const int value = tos;
 
@@ -388,19 +196,19 @@ static int is_link_local(const struct tw_rx *rx)
     return rx->asked[0] == 0xfe && (rx->asked[1] & 0xc0) == 0x80;
 }
 
-size_t tw_socket_write_transmit_stamp(void *control, int hardware)
+size_t tw_cmsg_write_transmit_stamp(void *control, int hardware)
 {
     const uint32_t flags = hardware ? SOF_TIMESTAMPING_TX_HARDWARE : SOF_TIMESTAMPING_TX_SOFTWARE;
 
     return write_control(control, SOL_SOCKET, SO_TIMESTAMPING_OLD, &flags, sizeof flags);
 }
 
-size_t tw_socket_write_segment(void *control, uint16_t octets)
+size_t tw_cmsg_write_segment(void *control, uint16_t octets)
 {
     return write_control(control, IPPROTO_UDP, UDP_SEGMENT, &octets, sizeof octets);
 }
 
-size_t tw_socket_write_source(void *control, const struct tw_rx *rx)
+size_t tw_cmsg_write_source(void *control, const struct tw_rx *rx)
 {
     const uint32_t interface = is_link_local(rx) ? rx->interface : 0;
     struct in_pktinfo narrow = {.ipi_ifindex = (int)interface};
@@ -428,7 +236,7 @@ static int read_error(const struct cmsghdr *header, const uint8_t *octets, uint3
            error.ee_info == SCM_TSTAMP_SND;
 }
 
-int tw_socket_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure)
+int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure)
 {
     struct stamps stamps = {0};
     struct cmsghdr header;
@@ -446,9 +254,9 @@ int tw_socket_parse_departure(const uint8_t *control, size_t length, struct tw_d
     return left && (stamps.kernel_ns != 0 || stamps.hardware_ns != 0);
 }
 
-int tw_socket_read_departure(struct msghdr *message, struct tw_departure *departure)
+int tw_cmsg_read_departure(struct msghdr *message, struct tw_departure *departure)
 {
     if (message->msg_flags & MSG_CTRUNC)
         return 0;
-    return tw_socket_parse_departure(message->msg_control, message->msg_controllen, departure);
+    return tw_cmsg_parse_departure(message->msg_control, message->msg_controllen, departure);
 }

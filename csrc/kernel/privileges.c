@@ -2,6 +2,7 @@
  * calls: a library for two of them is not worth having. */
 #define _GNU_SOURCE 1 /* setresuid, setresgid */
 #include "api/privileges.h"
+#include "kernel/missing.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,14 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/capability.h>
-
-/* Since Linux 5.8 and 5.9; older headers lack them. */
-#ifndef CAP_PERFMON
-#define CAP_PERFMON 38
-#endif
-#ifndef CAP_BPF
-#define CAP_BPF 39
-#endif
 
 #define CAPABILITIES 64 /* what two words of 32 bits can hold; the kernel knows fewer */
 

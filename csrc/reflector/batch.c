@@ -2,6 +2,8 @@
  * named drop.  Nothing is allocated, and no lock is known here. */
 #include "reflector/batch.h"
 #include "api/reflect.h"
+#include "kernel/clock.h"
+#include "packet/octets.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,7 +23,7 @@
 
 int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *config)
 {
-    int result = tw_io_open(&batch->rx);
+    int result = tw_mmsg_open(&batch->rx);
 
     if (result == 0)
         result = tw_outbox_open(&batch->outbox, config->tx_batch, config->t3_budget_ns,
@@ -45,7 +47,7 @@ void tw_batch_close(struct tw_batch *batch)
     free(batch->numberings);
     free(batch->departures);
     tw_outbox_close(&batch->outbox);
-    tw_io_close(&batch->rx);
+    tw_mmsg_close(&batch->rx);
 }
 
 static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
@@ -58,7 +60,7 @@ static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
         return;
     batch->estimated_ns = now_ns;
     batch->error_estimates[TW_SOURCE_HARDWARE] =
-        tw_clock_error_estimate(kernel_ns + tw_clock_models_error_ns(&batch->models)) | format;
+        tw_clock_error_estimate(kernel_ns + tw_device_clock_error_ns(&batch->models)) | format;
     batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(kernel_ns) | format;
     batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS) | format;
 }
@@ -73,7 +75,7 @@ static void date_by_device(struct tw_verdict *verdict, const struct tw_clock_mod
 {
     const struct tw_rx *rx = &verdict->rx;
     const uint64_t unix_ns =
-        tw_clock_of_device(models, rx->device, rx->hardware_ns, verdict->receive_ns);
+        tw_device_clock_unix_ns(models, rx->device, rx->hardware_ns, verdict->receive_ns);
 
     if (unix_ns == 0) {
         verdict->refused_stamp = 1;
@@ -96,7 +98,7 @@ static void date(struct tw_batch *batch)
         int believed;
 
         *verdict = (struct tw_verdict){.session = TW_POOL_NONE};
-        tw_socket_read_control(message, &verdict->rx);
+        tw_cmsg_read_arrival(message, &verdict->rx);
         believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
         verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
         verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
@@ -110,7 +112,7 @@ static void date(struct tw_batch *batch)
 
 int tw_batch_receive(struct tw_batch *batch, int fd)
 {
-    batch->count = tw_io_receive(&batch->rx, fd);
+    batch->count = tw_mmsg_receive(&batch->rx, fd);
     if (batch->count <= 0)
         return batch->count;
     date(batch);
@@ -157,7 +159,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
         struct tw_endpoint peer;
         uint8_t refused;
 
-        if (tw_socket_endpoint(&batch->rx.names[i], &peer) == 0)
+        if (tw_address_to_endpoint(&batch->rx.names[i], &peer) == 0)
             verdict->session = tw_pool_find_session(pool, socket, &peer);
         if (verdict->session == TW_POOL_NONE) {
             verdict->drop = TW_DROP_NO_SESSION;
@@ -254,8 +256,8 @@ static struct tw_reply reply_to(const struct tw_verdict *verdict,
 /* Lays the replies into the outbox; how many. */
 static int build(struct tw_batch *batch)
 {
-    struct tw_io *rx = &batch->rx;
-    struct tw_io *tx = &batch->outbox.io;
+    struct tw_mmsg *rx = &batch->rx;
+    struct tw_mmsg *tx = &batch->outbox.io;
     int replies = 0;
 
     for (int i = 0; i < batch->count; i++) {
@@ -274,7 +276,7 @@ static int build(struct tw_batch *batch)
         verdict->sender_number = number_of(rx->vectors[i].iov_base);
         verdict->number = verdict->light ? verdict->sender_number : numbering->next++;
         tx->vectors[replies].iov_len = (size_t)length;
-        tw_io_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &verdict->rx);
+        tw_mmsg_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &verdict->rx);
         batch->outbox.replies[replies] = reply_to(verdict, numbering);
         batch->answered[replies++] = (uint8_t)i;
     }

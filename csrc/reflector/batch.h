@@ -2,6 +2,7 @@
  * Assign and post touch what is shared, under the caller's lock; receive and answer do not. */
 #pragma once
 #include "kernel/mmsg.h" /* first: it asks for _GNU_SOURCE */
+#include "kernel/device_clock.h"
 #include "reflector/rate_limit.h"
 #include "reflector/outbox.h"
 #include "reflector/pool.h"
@@ -52,7 +53,7 @@ struct tw_batch {
     int count;
     int ptp; /* T2 and T3 leave in that format */
     struct tw_clock_models models;
-    struct tw_io rx;
+    struct tw_mmsg rx;
     struct tw_outbox outbox;
 };
 

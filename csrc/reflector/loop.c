@@ -2,6 +2,7 @@
  * as epoll_ctl is; a receive, a reflection or a send never is.  received == reflected + the sum of
  * drops, whenever one looks. */
 #include "reflector/reflector.h"
+#include "kernel/clock.h"
 
 #include <errno.h>
 #include <sys/epoll.h>

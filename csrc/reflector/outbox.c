@@ -2,6 +2,7 @@
  * the call takes, so the call is made as large as the budget, and no larger. */
 #include "reflector/outbox.h"
 #include "api/reflect.h"
+#include "kernel/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,12 +25,12 @@ int tw_outbox_open(struct tw_outbox *outbox, uint32_t tx_batch, uint32_t budget_
         .eighths = fixed != 0 ? fixed : FIRST_SINGLES, .least = EIGHTH, .most = TW_BATCH * EIGHTH};
     outbox->run = (struct tw_portion){
         .eighths = FIRST_SEGMENTS, .least = 2 * EIGHTH, .most = TW_RUN_MAX * EIGHTH};
-    return tw_io_open(&outbox->io);
+    return tw_mmsg_open(&outbox->io);
 }
 
 void tw_outbox_close(struct tw_outbox *outbox)
 {
-    tw_io_close(&outbox->io);
+    tw_mmsg_close(&outbox->io);
 }
 
 /* ---- who leaves with whom */
@@ -190,7 +191,7 @@ static void ask_for_stamp(const struct tw_outbox *outbox, struct msghdr *message
 {
     uint8_t *control = message->msg_control;
 
-    message->msg_controllen += tw_socket_write_transmit_stamp(
+    message->msg_controllen += tw_cmsg_write_transmit_stamp(
         control + message->msg_controllen, outbox->t3_error.source == TW_SOURCE_HARDWARE);
 }
 
@@ -217,7 +218,7 @@ static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int
     int sent;
 
     do
-        sent = tw_io_send(headers, fd, count);
+        sent = tw_mmsg_send(headers, fd, count);
     while (sent == -EINTR);
     if (sent > 0)
         return sent;
@@ -262,10 +263,10 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int coun
     copy_control(outbox, &message);
     if (asking >= at && asking < at + size)
         ask_for_stamp(outbox, &message);
-    message.msg_controllen += tw_socket_write_segment(outbox->control + message.msg_controllen,
-                                                      (uint16_t)outbox->io.vectors[first].iov_len);
+    message.msg_controllen += tw_cmsg_write_segment(outbox->control + message.msg_controllen,
+                                                    (uint16_t)outbox->io.vectors[first].iov_len);
     do
-        sent = tw_io_send_one(&message, fd);
+        sent = tw_mmsg_send_one(&message, fd);
     while (sent == -EINTR);
     if (sent >= 0) {
         outbox->segmented += (uint32_t)size;

@@ -27,13 +27,13 @@ struct tw_portion {
 };
 
 struct tw_outbox {
-    struct tw_io io;
+    struct tw_mmsg io;
     struct tw_reply replies[TW_BATCH];
     struct mmsghdr chunk[TW_BATCH]; /* of one call */
     struct iovec segments[TW_RUN_MAX];
-    _Alignas(8) uint8_t control[TW_CONTROL_OCTETS]; /* of a run, or of who asks for a stamp */
-    uint8_t order[TW_BATCH];                        /* replies, those of a peer together */
-    uint8_t as_built;                               /* the order is that in which they stand */
+    _Alignas(8) uint8_t control[TW_CMSG_OCTETS]; /* of a run, or of who asks for a stamp */
+    uint8_t order[TW_BATCH];                     /* replies, those of a peer together */
+    uint8_t as_built;                            /* the order is that in which they stand */
     struct tw_portion single;
     struct tw_portion run;
     struct tw_t3_error t3_error;

@@ -1,7 +1,7 @@
 /* rate_limit.c: token buckets as virtual scheduling: no timer fills them, a packet only moves the
  * moment at which its client's bucket will be full again. */
 #include "reflector/rate_limit.h"
-#include "kernel/kernel.h"
+#include "kernel/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
  * for any thread.  The lock covers memory, never a receive, a reflection or a send; epoll_ctl is
  * under it, so that a local port is either in the pool or free. */
 #include "reflector/reflector.h"
+#include "kernel/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ static int open_descriptors(struct tw_reflector *reflector)
     if (reflector->config.timestamp == TW_TIMESTAMP_USER)
         return 0;
     reflector->stamping =
-        tw_socket_keep_stamping(reflector->config.timestamp == TW_TIMESTAMP_KERNEL);
+        tw_options_keep_stamping(reflector->config.timestamp == TW_TIMESTAMP_KERNEL);
     if (reflector->stamping < 0)
         return reflector->stamping;
     tw_t3_error_measure_asking(&reflector->batch.outbox.t3_error);
@@ -179,7 +180,7 @@ static int is_bound_to(int fd, const struct tw_endpoint *local)
 
     if (getsockname(fd, &address.any, &length) < 0)
         return -errno;
-    if (tw_socket_endpoint(&address, &bound) < 0 || memcmp(&bound, local, sizeof bound) != 0)
+    if (tw_address_to_endpoint(&address, &bound) < 0 || memcmp(&bound, local, sizeof bound) != 0)
         return -EINVAL;
     return 0;
 }
@@ -189,14 +190,14 @@ static int choose_stamps(const struct tw_reflector *reflector, int fd)
     int result;
 
     if (reflector->config.timestamp == TW_TIMESTAMP_USER) {
-        tw_socket_stamp_nothing(fd); /* refused: it never stamped */
+        tw_options_stamp_nothing(fd); /* refused: it never stamped */
         return 0;
     }
     result = -EINVAL;
     if (reflector->config.timestamp == TW_TIMESTAMP_HARDWARE)
-        result = tw_socket_stamp_hardware(fd);
+        result = tw_options_stamp_hardware(fd);
     if (result < 0)
-        result = tw_socket_stamp_asked(fd);
+        result = tw_options_stamp_asked(fd);
     /* Refused, though it need not be: receive_sources will show it. */
     return reflector->config.timestamp == TW_TIMESTAMP_KERNEL ? result : 0;
 }
@@ -208,12 +209,12 @@ static int duplicate(const struct tw_reflector *reflector, const struct tw_endpo
 
     if (result == 0)
         result =
-            tw_socket_prepare(fd, local->ip_version, reflector->config.receive_buffer, SENT_TTL);
+            tw_options_prepare(fd, local->ip_version, reflector->config.receive_buffer, SENT_TTL);
     if (result == 0 && is_wildcard(local))
-        result = tw_socket_tell_asked(fd, local->ip_version);
+        result = tw_options_tell_asked(fd, local->ip_version);
     if (result < 0)
         return result;
-    tw_socket_set_dscp(fd, local->ip_version, 0); /* a session with another says so per packet */
+    tw_options_set_dscp(fd, local->ip_version, 0); /* a session with another says so per packet */
     result = choose_stamps(reflector, fd);
     if (result < 0)
         return result;
@@ -276,8 +277,8 @@ static int64_t add_checked(struct tw_reflector *reflector, const struct tw_sessi
         own = duplicate(reflector, &config->local, fd);
         if (own < 0)
             return own;
-        atomic_store(&reflector->granted, tw_socket_receive_buffer(own));
-        overflows = tw_socket_overflows(own);
+        atomic_store(&reflector->granted, tw_options_receive_buffer(own));
+        overflows = tw_options_overflows(own);
     }
     cipher = tw_cipher_open(config->mode, &config->keys);
     if (cipher == NULL && config->mode != TW_MODE_UNAUTHENTICATED) {
@@ -428,7 +429,7 @@ int tw_reflector_set_clock_models(struct tw_reflector *reflector,
     int result;
 
     pthread_mutex_lock(&reflector->lock);
-    result = tw_clock_models_set(&reflector->models, models, count);
+    result = tw_device_clock_set_models(&reflector->models, models, count);
     reflector->models_set++;
     pthread_mutex_unlock(&reflector->lock);
     return result;

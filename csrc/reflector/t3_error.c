@@ -1,8 +1,12 @@
 /* t3_error.c: see t3_error.h. */
 #include "reflector/t3_error.h"
+#include "kernel/clock.h"
+#include "kernel/cmsg.h"
+#include "kernel/options.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <unistd.h>
 
 #define EVERY_NS       1000000u    /* a sample at most: two system calls more than without */
@@ -94,7 +98,7 @@ static uint64_t time_of(const struct tw_t3_error *t3_error, const struct tw_depa
 {
     if (t3_error->source != TW_SOURCE_HARDWARE)
         return departure->kernel_ns;
-    return tw_clock_of_device(t3_error->models, 0, departure->hardware_ns, tw_clock_unix_ns());
+    return tw_device_clock_unix_ns(t3_error->models, 0, departure->hardware_ns, tw_clock_unix_ns());
 }
 
 /* A reply that did not ask would have left sooner. */
@@ -128,7 +132,7 @@ static void take(struct tw_t3_error *t3_error, struct tw_departures *departures,
 
 void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures)
 {
-    _Alignas(struct cmsghdr) uint8_t control[TW_CONTROL_OCTETS];
+    _Alignas(struct cmsghdr) uint8_t control[TW_CMSG_OCTETS];
 
     for (int i = 0; i < MOST_STALE; i++) {
         struct msghdr message = {.msg_control = control, .msg_controllen = sizeof control};
@@ -136,7 +140,7 @@ void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_departures
 
         if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
             return;
-        if (tw_socket_read_departure(&message, &departure))
+        if (tw_cmsg_read_departure(&message, &departure))
             take(t3_error, departures, &departure);
     }
 }
@@ -192,7 +196,7 @@ static int open_to_itself(void)
 
     if (fd >= 0 && bind(fd, (struct sockaddr *)&self, sizeof self) == 0 &&
         getsockname(fd, (struct sockaddr *)&self, &length) == 0 &&
-        connect(fd, (struct sockaddr *)&self, sizeof self) == 0 && tw_socket_stamp_asked(fd) == 0)
+        connect(fd, (struct sockaddr *)&self, sizeof self) == 0 && tw_options_stamp_asked(fd) == 0)
         return fd;
     if (fd >= 0)
         close(fd);
@@ -203,31 +207,31 @@ static int open_to_itself(void)
  * the same; 0 = that is not said. */
 static uint64_t stamp_of(int fd, int asks)
 {
-    _Alignas(struct cmsghdr) uint8_t control[TW_CONTROL_OCTETS];
+    _Alignas(struct cmsghdr) uint8_t control[TW_CMSG_OCTETS];
     struct msghdr message = {.msg_control = control, .msg_controllen = sizeof control};
     struct tw_departure departure = {0};
     struct tw_rx rx = {0};
 
     if (recvmsg(fd, &message, MSG_DONTWAIT) >= 0)
-        tw_socket_read_control(&message, &rx);
+        tw_cmsg_read_arrival(&message, &rx);
     if (!asks)
         return rx.kernel_ns;
     message.msg_controllen = sizeof control;
     if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0 ||
-        !tw_socket_read_departure(&message, &departure))
+        !tw_cmsg_read_departure(&message, &departure))
         return 0;
     return departure.kernel_ns;
 }
 
 static void try(int fd, int asks, struct trials *trials)
 {
-    _Alignas(struct cmsghdr) uint8_t control[TW_CONTROL_OCTETS];
+    _Alignas(struct cmsghdr) uint8_t control[TW_CMSG_OCTETS];
     struct msghdr message = {0};
     uint64_t clock_ns;
     uint64_t stamp_ns;
 
     if (asks) {
-        message.msg_controllen = tw_socket_write_transmit_stamp(control, 0);
+        message.msg_controllen = tw_cmsg_write_transmit_stamp(control, 0);
         message.msg_control = control;
     }
     clock_ns = tw_clock_unix_ns();

@@ -5,7 +5,7 @@
  * its lock. */
 #pragma once
 #include "api/reflector.h"
-#include "kernel/kernel.h"
+#include "kernel/device_clock.h"
 #include "reflector/histogram.h"
 
 /* What one socket's stamps are called: the kernel counts those that were asked for. */

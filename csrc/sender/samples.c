@@ -2,6 +2,8 @@
  * into it. Memory only: no system calls, nothing allocated; any octets of a reply are harmless.
  * Always: received == rows with a rank + duplicates + the sum of drops. */
 #include "sender/samples.h"
+#include "kernel/clock.h"
+#include "packet/octets.h"
 
 #include <string.h>
 
@@ -63,7 +65,7 @@ void tw_samples_renumber(struct tw_samples *samples)
  * after it has handed the packet to its device. */
 static int64_t latitude(const struct tw_samples *samples, enum tw_source source)
 {
-    const uint64_t model_us = tw_clock_models_error_ns(&samples->models) / 1000;
+    const uint64_t model_us = tw_device_clock_error_ns(&samples->models) / 1000;
 
     return source == TW_SOURCE_KERNEL ? NTP_MICROSECOND
                                       : (DRIVER_US + (int64_t)model_us) * NTP_MICROSECOND;
@@ -187,7 +189,7 @@ static void date(struct tw_samples *samples, struct tw_sample *row, const struct
     uint64_t device_ns = 0;
 
     if (rx->hardware_ns != 0)
-        device_ns = tw_clock_of_device(&samples->models, rx->device, rx->hardware_ns, read_ns);
+        device_ns = tw_device_clock_unix_ns(&samples->models, rx->device, rx->hardware_ns, read_ns);
     samples->stats.refused_stamps += !believed;
     samples->stats.refused_stamps += rx->hardware_ns != 0 && device_ns == 0;
     row->t4 = tw_clock_ntp(device_ns != 0 ? device_ns : read_ns);

@@ -1,9 +1,11 @@
 /* samples.h: between sender.c, which does system calls, and samples.c, which keeps the table.  Not
  * for Python. */
 #pragma once
+#include "api/cmsg.h"
 #include "api/sender.h"
 #include "packet/crypto.h"
-#include "kernel/kernel.h"
+#include "packet/wire.h"
+#include "kernel/device_clock.h"
 
 /* All that is read of a reply, of either layout. */
 #define TW_REPLY_HEAD sizeof(struct tw_secured_reflector_packet)

@@ -4,6 +4,11 @@
  * are overdue go at once.  Trouble with one packet is a counter, never an end. */
 #define _GNU_SOURCE 1 /* recvmmsg, ppoll */
 #include "sender/samples.h"
+#include "kernel/address.h"
+#include "kernel/clock.h"
+#include "kernel/cmsg.h"
+#include "kernel/options.h"
+#include "packet/octets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +46,7 @@ struct inbox {
     struct mmsghdr messages[TW_BATCH];
     struct iovec vectors[TW_BATCH];
     union tw_sockaddr sources[TW_BATCH];
-    _Alignas(struct cmsghdr) uint8_t controls[TW_BATCH][TW_CONTROL_OCTETS];
+    _Alignas(struct cmsghdr) uint8_t controls[TW_BATCH][TW_CMSG_OCTETS];
     uint8_t packets[TW_BATCH][TW_REPLY_HEAD];
 };
 
@@ -100,15 +105,15 @@ static int read_departures(struct tw_sender *sender)
     for (int i = 0; i < read; i++) {
         struct tw_departure departure;
 
-        if (!tw_socket_read_departure(&inbox->messages[i].msg_hdr, &departure))
+        if (!tw_cmsg_read_departure(&inbox->messages[i].msg_hdr, &departure))
             continue;
         if (departure.kernel_ns != 0)
             tw_samples_departure(&sender->samples, departure.id, departure.kernel_ns,
                                  TW_SOURCE_KERNEL);
         if (departure.hardware_ns != 0)
             tw_samples_departure(&sender->samples, departure.id,
-                                 tw_clock_of_device(&sender->samples.models, 0,
-                                                    departure.hardware_ns, tw_clock_unix_ns()),
+                                 tw_device_clock_unix_ns(&sender->samples.models, 0,
+                                                         departure.hardware_ns, tw_clock_unix_ns()),
                                  TW_SOURCE_HARDWARE);
     }
     empty_inbox(inbox, read);
@@ -128,8 +133,8 @@ static int read_replies(struct tw_sender *sender)
             .now_ns = now_ns,
         };
 
-        tw_socket_endpoint(&inbox->sources[i], &reply.source);
-        tw_socket_read_control(&inbox->messages[i].msg_hdr, &reply.rx);
+        tw_address_to_endpoint(&inbox->sources[i], &reply.source);
+        tw_cmsg_read_arrival(&inbox->messages[i].msg_hdr, &reply.rx);
         tw_samples_arrival(&sender->samples, &reply);
     }
     empty_inbox(inbox, read);
@@ -177,7 +182,7 @@ static void catch_up(struct tw_sender *sender, uint64_t event_ns)
     uint64_t now_ns = tw_clock_monotonic_ns();
     if (now_ns >= sender->estimate_at_ns) {
         sender->error_estimate = tw_clock_error_estimate(
-            T1_ERROR_NS + tw_clock_models_error_ns(&sender->samples.models));
+            T1_ERROR_NS + tw_device_clock_error_ns(&sender->samples.models));
         sender->estimate_at_ns = now_ns + TW_NS_PER_S;
     }
     exchange(sender, 0);
@@ -186,10 +191,10 @@ static void catch_up(struct tw_sender *sender, uint64_t event_ns)
 /* Without stamps the samples say that their times are this program's. */
 static void choose_stamps(const struct tw_sender *sender)
 {
-    if (sender->config.hardware && tw_socket_stamp_everything(sender->fd) == 0)
+    if (sender->config.hardware && tw_options_stamp_everything(sender->fd) == 0)
         return;
-    if (tw_socket_stamp_both(sender->fd) < 0)
-        tw_socket_stamp_receive(sender->fd);
+    if (tw_options_stamp_both(sender->fd) < 0)
+        tw_options_stamp_receive(sender->fd);
 }
 
 /* After a refused send: numbers again from 0, once the stamps of earlier sends are in, or late. */
@@ -202,7 +207,7 @@ static void renumber(struct tw_sender *sender)
         tw_clock_monotonic_ns() - departures->doubtful_since_ns < RENUMBER_AFTER_NS)
         return;
     /* The kernel begins again when the option is turned on anew. */
-    tw_socket_stamp_receive(sender->fd);
+    tw_options_stamp_receive(sender->fd);
     choose_stamps(sender);
     tw_samples_renumber(&sender->samples);
 }
@@ -440,7 +445,7 @@ int tw_sender_set_clock_models(struct tw_sender *sender, const struct tw_clock_m
     int result;
 
     pthread_mutex_lock(&sender->lock);
-    result = tw_clock_models_set(&sender->models, models, count);
+    result = tw_device_clock_set_models(&sender->models, models, count);
     pthread_mutex_unlock(&sender->lock);
     return result;
 }
@@ -505,9 +510,9 @@ static int open_sockets(struct tw_sender *sender, int fd)
     sender->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (sender->wake_fd < 0)
         return -errno;
-    error = tw_socket_prepare(sender->fd, ip_version, config->receive_buffer, config->ttl);
+    error = tw_options_prepare(sender->fd, ip_version, config->receive_buffer, config->ttl);
     if (!error)
-        error = tw_socket_set_dscp(sender->fd, ip_version, config->dscp);
+        error = tw_options_set_dscp(sender->fd, ip_version, config->dscp);
     if (!error)
         choose_stamps(sender);
     return error;
@@ -539,7 +544,7 @@ int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_send
     explicit_bzero(&opened->config.keys, sizeof opened->config.keys);
     opened->margin_ns = MARGIN_FIRST_NS;
     opened->error_estimate = tw_clock_error_estimate(T1_ERROR_NS);
-    opened->peer_length = tw_socket_address(&config->peer, &opened->peer);
+    opened->peer_length = tw_address_from_endpoint(&config->peer, &opened->peer);
     opened->fd = opened->wake_fd = -1;
     pthread_mutex_init(&opened->lock, NULL);
     lay_out_inbox(&opened->inbox);

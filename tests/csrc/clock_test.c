@@ -1,6 +1,6 @@
 /* clock_test.c: which kernel stamps are believed.  Prints each claim that does not hold. */
 #include "claim.h"
-#include "kernel/kernel.h"
+#include "kernel/clock.h"
 
 #define NOW 1700000000000000000u
 #define OLD (10ull * TW_NS_PER_S)

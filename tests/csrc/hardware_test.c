@@ -2,7 +2,8 @@
  * system calls, whose place this takes.  Prints each claim that does not hold. */
 #include "reflector/batch.h"
 #include "claim.h"
-#include "packet/wire.h"
+#include "kernel/clock.h"
+#include "packet/octets.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static size_t put_stamps(uint8_t *control, uint64_t kernel_ns, uint64_t hardware
     return put(control, SOL_SOCKET, 65 /* SO_TIMESTAMPING_NEW */, &stamps, sizeof stamps);
 }
 
-int tw_io_open(struct tw_io *io)
+int tw_mmsg_open(struct tw_mmsg *io)
 {
     io->storage = calloc(TW_BATCH, 2048);
     if (io->storage == NULL)
@@ -70,13 +71,13 @@ int tw_io_open(struct tw_io *io)
     return 0;
 }
 
-void tw_io_close(struct tw_io *io)
+void tw_mmsg_close(struct tw_mmsg *io)
 {
     free(io->storage);
 }
 
 /* One packet, and what the kernel says of it. */
-int tw_io_receive(struct tw_io *io, int fd)
+int tw_mmsg_receive(struct tw_mmsg *io, int fd)
 {
     const uint32_t by[4] = {wire.device, 86, 0, 0};
     struct tw_sender_packet packet = {.error_estimate = {{0, 1}}};
@@ -96,8 +97,8 @@ int tw_io_receive(struct tw_io *io, int fd)
     return 1;
 }
 
-void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_t tos,
-                   const struct tw_rx *rx)
+void tw_mmsg_address(struct tw_mmsg *io, int i, const struct msghdr *request, uint8_t tos,
+                     const struct tw_rx *rx)
 {
     (void)request;
     (void)tos;
@@ -107,7 +108,7 @@ void tw_io_address(struct tw_io *io, int i, const struct msghdr *request, uint8_
     io->headers[i].msg_hdr.msg_controllen = 0;
 }
 
-int tw_io_send_one(const struct msghdr *message, int fd)
+int tw_mmsg_send_one(const struct msghdr *message, int fd)
 {
     struct cmsghdr header;
 
@@ -123,10 +124,10 @@ int tw_io_send_one(const struct msghdr *message, int fd)
     return 1;
 }
 
-int tw_io_send(struct mmsghdr *headers, int fd, int count)
+int tw_mmsg_send(struct mmsghdr *headers, int fd, int count)
 {
     CLAIM(count == 1);
-    return tw_io_send_one(&headers[0].msg_hdr, fd);
+    return tw_mmsg_send_one(&headers[0].msg_hdr, fd);
 }
 
 /* The error queue: the device says when the reply left, if it was asked. */

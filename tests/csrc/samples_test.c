@@ -1,6 +1,8 @@
 /* samples_test.c: the table of samples by itself: departure stamps that a live kernel does not
  * give. Prints each claim that does not hold; exits 0 when all do. */
 #include "sender/samples.h"
+#include "kernel/clock.h"
+#include "packet/octets.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -37,7 +37,7 @@ def burst(truth: Truth, unix_ns: int, chance: random.Random, window_ns: int) -> 
 def native_unix(line: Line, device_ns: int) -> int | None:
     model = ffi.new("struct tw_clock_model *", vars(engine_model(9, line, False)))
     result = ffi.new("uint64_t *")
-    return result[0] if lib.tw_clock_convert(model, device_ns, result) else None
+    return result[0] if lib.tw_device_clock_convert(model, device_ns, result) else None
 
 
 @settings(max_examples=60, deadline=None)

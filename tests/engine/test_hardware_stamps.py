@@ -50,7 +50,7 @@ def stamped_by(interface: int) -> bytes:
 def parse(octets: bytes) -> Stamps:
     buffer = ffi.new("uint8_t[]", octets)
     rx = ffi.new("struct tw_rx *")
-    lib.tw_socket_parse(buffer, len(octets), rx)
+    lib.tw_cmsg_parse(buffer, len(octets), rx)
     return Stamps(rx.kernel_ns, rx.hardware_ns, rx.device)
 
 
@@ -101,7 +101,7 @@ def test_any_octets_are_harmless(octets: bytes) -> None:
 def parse_departure(octets: bytes) -> tuple[int, int, int] | None:
     buffer = ffi.new("uint8_t[]", octets)
     departure = ffi.new("struct tw_departure *")
-    if not lib.tw_socket_parse_departure(buffer, len(octets), departure):
+    if not lib.tw_cmsg_parse_departure(buffer, len(octets), departure):
         return None
     return departure.id, departure.kernel_ns, departure.hardware_ns
 
@@ -130,7 +130,8 @@ def test_batches_with_hardware_stamps(tmp_path: Path) -> None:
     reflector = ("batch", "histogram", "t3_error", "outbox", "pool", "index", "rate_limit")
     units = [
         *(f"reflector/{one}" for one in (*reflector, "client_list")),
-        *("kernel/clock", "kernel/cmsg", "packet/reflect", "packet/crypto"),
+        *(f"kernel/{one}" for one in ("address", "clock", "cmsg", "device_clock", "options")),
+        *("packet/reflect", "packet/crypto"),
     ]
     sources = [ROOT / "tests/csrc/hardware_test.c", *(ROOT / f"csrc/{one}.c" for one in units)]
     options = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]

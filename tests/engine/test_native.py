@@ -136,7 +136,7 @@ def parse(octets: bytes, offset: int = 0) -> tuple[int, int, int, int]:
     buffer = ffi.new("uint8_t[]", offset + len(octets))
     ffi.buffer(buffer)[offset:] = octets
     rx = ffi.new("struct tw_rx *")
-    lib.tw_socket_parse(buffer + offset, len(octets), rx)
+    lib.tw_cmsg_parse(buffer + offset, len(octets), rx)
     return rx.kernel_ns, rx.ttl, rx.tos, rx.overflows
 
 
@@ -285,7 +285,7 @@ def parse_asked(octets: bytes) -> tuple[int, bytes, int]:
     """(IP version, address, interface) that a packet was sent to."""
     buffer = ffi.new("uint8_t[]", octets)
     rx = ffi.new("struct tw_rx *")
-    lib.tw_socket_parse(buffer, len(octets), rx)
+    lib.tw_cmsg_parse(buffer, len(octets), rx)
     return rx.asked_ip_version, bytes(rx.asked), rx.interface
 
 
@@ -325,7 +325,7 @@ def extended_error(origin: int = 4, errno: int = 42, info: int = 0, number: int 
 def parse_departure(octets: bytes) -> tuple[int, int] | None:
     buffer = ffi.new("uint8_t[]", octets)
     departure = ffi.new("struct tw_departure *")
-    known = lib.tw_socket_parse_departure(buffer, len(octets), departure)
+    known = lib.tw_cmsg_parse_departure(buffer, len(octets), departure)
     return (departure.id, departure.kernel_ns) if known else None
 
 
@@ -384,7 +384,14 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
         ("client_list_test", ["reflector/client_list.c"]),
         (
             "t3_error_test",
-            ["reflector/t3_error.c", "reflector/histogram.c", "kernel/clock.c", "kernel/cmsg.c"],
+            [
+                "reflector/t3_error.c",
+                "reflector/histogram.c",
+                "kernel/clock.c",
+                "kernel/device_clock.c",
+                "kernel/cmsg.c",
+                "kernel/options.c",
+            ],
         ),
     ],
 )

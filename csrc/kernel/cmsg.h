@@ -1,0 +1,23 @@
+/* cmsg.h: the control messages (cmsgs) of datagrams, read and written. */
+#pragma once
+#include "api/cmsg.h"
+
+#include <sys/socket.h>
+
+#define TW_CMSG_OCTETS 256 /* room for every control message that we ask for */
+
+/* What the control messages of a received datagram say. */
+void tw_cmsg_read_arrival(struct msghdr *message, struct tw_rx *rx);
+/* Reads a transmit stamp from a datagram of the error queue: 1; 0 for anything else. */
+int tw_cmsg_read_departure(struct msghdr *message, struct tw_departure *departure);
+
+/* Each writes one message at control, which has room for it, and returns its length. */
+
+/* IP_TOS or IPV6_TCLASS. */
+size_t tw_cmsg_write_tos(void *control, int ip_version, uint8_t tos);
+/* The packet leaves from the address that the packet of rx was sent to. */
+size_t tw_cmsg_write_source(void *control, const struct tw_rx *rx);
+/* Asks for a transmit stamp of this packet, of the kernel or of the device. */
+size_t tw_cmsg_write_transmit_stamp(void *control, int hardware);
+/* UDP_SEGMENT: the payload leaves as segments of so many octets. */
+size_t tw_cmsg_write_segment(void *control, uint16_t octets);
