@@ -1,5 +1,6 @@
-"""UDP ports for twping's Session-Senders: the first that is free in the range that it may use."""
+"""Sockets: of an IP version, bound to a network device, on a free port of a range, marked with a DSCP."""
 
+import contextlib
 import errno
 import secrets
 import socket
@@ -8,8 +9,47 @@ from collections.abc import Iterator
 from twamp.endpoint import Endpoint
 
 
+def udp_socket(ip_version: int, device: str | None = None) -> socket.socket:
+    """An unbound UDP socket of one IP version, restricted to ``device`` if there is one.
+
+    Raises :class:`OSError`: ENODEV when there is no device of that name.
+    """
+    sock = socket.socket(socket.AF_INET if ip_version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        if ip_version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bind_to_device(sock, device)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def bind_to_device(sock: socket.socket, device: str | None) -> None:
+    """Restricts a socket to a network interface or a VRF; does nothing for None.
+
+    Raises :class:`OSError`: ENODEV when there is none of that name, EPERM where the kernel is older
+    than 5.7 and the process has no CAP_NET_RAW.
+    """
+    if device is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+
+
+def set_dscp(sock: socket.socket, dscp: int) -> None:
+    """Marks every packet that the socket sends; a dual-stack socket marks those of both IP versions."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        with contextlib.suppress(OSError):  # the socket is for IPv6 only
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+
+
 def ports_to_try(port_range: tuple[int, int]) -> Iterator[int]:
-    """The range once around from anywhere in it, so that runs seldom share one; (0, 0): any."""
+    """Every port of an inclusive range once, from a random one on, so that runs seldom share a port.
+
+    For the range (0, 0) it yields 0, which is any port, without an end.
+    """
     low, high = port_range
     if not low:
         while True:
@@ -22,12 +62,9 @@ def ports_to_try(port_range: tuple[int, int]) -> Iterator[int]:
 def bind(
     local: Endpoint, ports: Iterator[int], port_range: tuple[int, int], interface: str | None
 ) -> socket.socket:
-    """A UDP socket on the first of ``ports`` that is free; OSError when none is."""
-    family = socket.AF_INET if local.ip_version == 4 else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_DGRAM)
+    """A UDP socket on the first of ``ports`` that is free; raises :class:`OSError` when none is."""
+    sock = udp_socket(local.ip_version, interface)
     try:
-        if interface is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         for port in ports:
             try:
                 sock.bind(local._replace(port=port).sockaddr)

@@ -34,6 +34,7 @@ from twamp.protocol.conversation import SECOND, Conversation, Role, Timers
 from twamp.protocol.crypto import PacketKeys, SessionKeys, packet_keys, seal_token, token_key
 from twamp.protocol.message import Message
 from twamp.protocol.timestamps import interval_from_ns
+from twamp.sockets import bind_to_device, set_dscp
 
 logger = logging.getLogger("twamp.control_client")
 
@@ -448,13 +449,9 @@ async def _prepare(
 ) -> None:
     for level, option, value in _KEEPALIVE:
         sock.setsockopt(level, option, value)
-    if interface is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    bind_to_device(sock, interface)
     if dscp:
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+        set_dscp(sock, dscp)
     if source_address is not None:
         found = await asyncio.get_running_loop().getaddrinfo(
             source_address, 0, family=sock.family, type=socket.SOCK_STREAM

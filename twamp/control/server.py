@@ -28,7 +28,7 @@ from twamp.control.listeners import follow_syn_dscp, open_listeners, prepare_lis
 from twamp.control.sessions import Sessions
 from twamp.endpoint import Endpoint
 from twamp.engine.workers import Reflector
-from twamp.errors import ConfigError
+from twamp.errors import ConfigError, explain
 from twamp.protocol.control_messages import Modes, ServerGreeting
 from twamp.protocol.conversation import SECOND
 from twamp.protocol.timestamps import ntp_from_unix_ns
@@ -214,7 +214,9 @@ class Server:
                 # EMFILE, ENFILE, ENOBUFS: the backlog keeps the client; ECONNABORTED: it has gone.
                 self.events["accept_failed"] += 1
                 if not failing:  # once: there will be ten a second until it is over
-                    logger.warning("cannot accept connections: %s", explain_failure(error))
+                    logger.warning(
+                        "cannot accept connections: %s", explain(error, accept_remedies())
+                    )
                 failing = True
                 if error.errno != errno.ECONNABORTED:
                     await asyncio.sleep(ACCEPT_PAUSE)
@@ -294,15 +296,11 @@ class Server:
             crowded.end("others wait for their handshake")
 
 
-def explain_failure(error: OSError) -> str:
-    """What an operator can do when accept() fails."""
-    text = error.strerror or str(error)
-    if error.errno == errno.EMFILE:
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return (
-            f"{text}: all {descriptors} descriptors are in use; raise LimitNOFILE= or `ulimit -n`"
-        )
-    return text
+def accept_remedies() -> dict[int, str]:
+    """The remedies of an operator when accept() fails, by errno."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = f"all {descriptors} descriptors are in use: raise LimitNOFILE= or `ulimit -n`"
+    return {errno.EMFILE: in_use}
 
 
 def reset(sock: socket.socket) -> None:

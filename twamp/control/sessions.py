@@ -30,6 +30,7 @@ from twamp.protocol.control_messages import (
 )
 from twamp.protocol.crypto import PacketKeys
 from twamp.protocol.timestamps import ns_from_interval, ntp_from_unix_ns
+from twamp.sockets import udp_socket
 
 logger = logging.getLogger("twamp.sessions")
 
@@ -408,13 +409,8 @@ class Sessions:
         return self._reflector.add(config, sock)
 
     def _bind(self, local: Endpoint) -> socket.socket:
-        family = socket.AF_INET if local.ip_version == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock = udp_socket(local.ip_version, self._interface)
         try:
-            if local.ip_version == 6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if self._interface is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
             sock.bind(local.sockaddr)
         except BaseException:
             sock.close()

@@ -20,12 +20,11 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from twamp.config.ping import PingConfig
 from twamp.control.client import ControlClient
 from twamp.engine.session_sender import MOST_PACKETS, SenderConfig, SenderStats, SessionSender
-from twamp.errors import ConfigError, RemoteProtocolError, TwampError
+from twamp.errors import TWPING_REMEDIES, ConfigError, RemoteProtocolError, TwampError, explain
 from twamp.metrics.interval import ReportInterval
 from twamp.metrics.tally import SessionFold, Tally
 from twamp.protocol.schedule import parse_intervals, send_times
 from twamp.protocol.timestamps import NS
-from twamp.remedies import explain
 
 COLLECT_SECONDS = 0.25
 LEAD_NS = 50_000_000
@@ -290,7 +289,7 @@ class Watch(Generic[SessionT]):
             wait = failure is not None and not isinstance(failure, _SilenceError)
         if failure is None or self._stopping.is_set():
             return
-        reason = explain(failure)
+        reason = explain(failure, TWPING_REMEDIES)
         self._current.reason = reason
         if reason != self._reason:
             self._warn(f"{self.name}: {reason}; trying again")

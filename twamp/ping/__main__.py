@@ -35,7 +35,7 @@ from twamp.control.client import (
 )
 from twamp.control.server import Server
 from twamp.engine.session_reflector import SessionReflector
-from twamp.errors import ConfigError, TwampError
+from twamp.errors import TWPING_REMEDIES, ConfigError, TwampError, explain
 from twamp.metrics.cut import by_packets
 from twamp.metrics.measure import measure
 from twamp.metrics.sample import Measurement
@@ -45,7 +45,6 @@ from twamp.monitor.monitor import Measured, Outcome
 from twamp.ping.credentials import credentials_of
 from twamp.ping.run import Run, ns_of
 from twamp.ping.summary_files import require_directory, save
-from twamp.remedies import explain
 from twamp.report.json_tree import json_tree
 from twamp.report.packets import packet_lines, raw_rows
 from twamp.report.perfsonar import machine_summary
@@ -324,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return uvloop.run(endless(config, target, credentials_of(config)))
         one, measurements = uvloop.run(ping(config, target, credentials_of(config)))
     except (TwampError, OSError) as error:
-        _complain(explain(error))
+        _complain(explain(error, TWPING_REMEDIES))
         return NO_SET_UP
     except KeyboardInterrupt:  # before the handler was there
         _complain("interrupted before anything was measured")
@@ -353,7 +352,7 @@ def report_saved(arguments: Sequence[str]) -> int:
             require_plot(config.plot)
         run = read_saved_run(options.host)
     except (TwampError, OSError) as error:
-        _complain(explain(error))
+        _complain(explain(error, TWPING_REMEDIES))
         return NO_SET_UP
     if run.said_of_it:
         _complain(run.said_of_it)
@@ -390,7 +389,7 @@ def tell(
     try:
         _print(report(measurements, config, saved))
     except (ConfigError, OSError) as error:  # a file that could not be written after all
-        _complain(explain(error))
+        _complain(explain(error, TWPING_REMEDIES))
         return NO_SET_UP
     metrics = measure(*measurements)
     if not metrics.received:

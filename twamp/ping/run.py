@@ -25,14 +25,13 @@ from twamp.endpoint import Endpoint, IPAddress
 from twamp.engine.native import EngineClockModel
 from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.engine.stamping import open_stamping
-from twamp.errors import Refused, TwampError
+from twamp.errors import TWPING_REMEDIES, Refused, TwampError, explain
 from twamp.metrics.sample import Measurement
 from twamp.monitor.watch import OpenSessions
 from twamp.ping.credentials import credentials_of, modes_of
 from twamp.ping.progress import progress
 from twamp.protocol.schedule import make_schedule, parse_intervals
 from twamp.protocol.timestamps import NS, ntp_from_unix_ns
-from twamp.remedies import explain
 from twamp.sockets import bind, ports_to_try
 
 # The kernel turns timestamps on some milliseconds after they were asked for, and each session's
@@ -306,7 +305,9 @@ class Run:
         try:
             await client.stop_sessions()
         except (OSError, TwampError) as error:
-            self.warnings.append(f"the sessions could not be stopped: {explain(error)}")
+            self.warnings.append(
+                f"the sessions could not be stopped: {explain(error, TWPING_REMEDIES)}"
+            )
 
     def _measurement(self, accepted: AcceptedSession, sender: SessionSender) -> Measurement:
         stats = sender.stats()

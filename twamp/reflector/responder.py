@@ -21,7 +21,7 @@ from typing import Self, TypeVar
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Given, key_of, rows
 from twamp.config.users import Users
-from twamp.control.listeners import explain, open_light_sockets, open_listeners
+from twamp.control.listeners import listening_error, open_light_sockets, open_listeners
 from twamp.control.server import Server
 from twamp.endpoint import Endpoint
 from twamp.engine.privileges import identity
@@ -481,4 +481,4 @@ def _bound(
     try:
         return opener(config)
     except OSError as error:
-        raise ConfigError(explain(error, config, option)) from None
+        raise listening_error(error, config, option) from None

@@ -1,0 +1,93 @@
+"""Sockets: their family, their device, their DSCP, and the first port that is free."""
+
+import contextlib
+import errno
+import itertools
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from twamp.endpoint import Endpoint
+from twamp.sockets import bind, bind_to_device, ports_to_try, set_dscp, udp_socket
+
+NO_DEVICE = "twamp-none"
+LOOPBACK = Endpoint(ip_address("127.0.0.1"), 0)
+
+
+@pytest.mark.parametrize(("version", "family"), [(4, socket.AF_INET), (6, socket.AF_INET6)])
+def test_a_udp_socket_is_of_one_ip_version(version: int, family: int) -> None:
+    with udp_socket(version) as sock:
+        assert (sock.family, sock.type) == (family, socket.SOCK_DGRAM)
+        if version == 6:
+            assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
+def test_a_socket_is_bound_to_its_device() -> None:
+    with udp_socket(4) as sock:
+        bind_to_device(sock, None)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b""
+        bind_to_device(sock, "lo")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b"lo\0"
+
+
+def test_a_device_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(OSError, match=rf"Errno {errno.ENODEV}\]"):
+        udp_socket(4, NO_DEVICE)
+
+
+def test_dscp_marks_ipv4() -> None:
+    with udp_socket(4) as sock:
+        set_dscp(sock, 46)
+        assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 46 << 2
+
+
+def test_dscp_marks_both_ip_versions_of_a_dual_stack_socket() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        set_dscp(sock, 10)
+        assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) == 10 << 2
+        assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 10 << 2
+
+
+def test_every_port_of_a_range_is_tried_once() -> None:
+    ports = list(ports_to_try((8760, 8769)))
+    assert sorted(ports) == list(range(8760, 8770))
+    assert all((later - port) % 10 == 1 for port, later in itertools.pairwise(ports))
+
+
+def test_range_0_is_any_port_without_an_end() -> None:
+    assert list(itertools.islice(ports_to_try((0, 0)), 1000)) == [0] * 1000
+
+
+@contextlib.contextmanager
+def busy_ports(count: int) -> Iterator[list[int]]:
+    with contextlib.ExitStack() as opened:
+        socks = [
+            opened.enter_context(bind(LOOPBACK, ports_to_try((0, 0)), (0, 0), None))
+            for _ in range(count)
+        ]
+        yield [sock.getsockname()[1] for sock in socks]
+
+
+def test_ports_in_use_are_passed_over() -> None:
+    with busy_ports(2) as (one, other), bind(LOOPBACK, iter([one, other, 0]), (0, 0), None) as sock:
+        host, port = sock.getsockname()
+    assert host == "127.0.0.1"
+    assert port not in (0, one, other)
+
+
+def test_no_free_port_is_an_error_with_a_remedy() -> None:
+    with busy_ports(1) as (busy,), pytest.raises(OSError, match="no free UDP port") as caught:
+        bind(LOOPBACK, iter([busy]), (busy, busy), None)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert caught.value.strerror == (
+        f"no free UDP port in {busy}-{busy}; give more with --port-range, or 0 for any"
+    )
+
+
+def test_an_address_of_another_host_is_an_error_at_once() -> None:
+    elsewhere = Endpoint(ip_address("192.0.2.1"), 0)
+    with pytest.raises(OSError, match=rf"Errno {errno.EADDRNOTAVAIL}\]"):
+        bind(elsewhere, ports_to_try((0, 0)), (0, 0), None)
