@@ -36,8 +36,8 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
     batch->outbox.t3_error.correct = config->t3_correction;
     batch->outbox.t3_error.models = &batch->models;
     batch->outbox.t3_error.off = config->timestamp == TW_TIMESTAMP_USER;
-    batch->departures = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->departures);
-    if (batch->numberings == NULL || batch->departures == NULL)
+    batch->stamp_ids = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->stamp_ids);
+    if (batch->numberings == NULL || batch->stamp_ids == NULL)
         return -ENOMEM;
     return result;
 }
@@ -45,7 +45,7 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
 void tw_batch_close(struct tw_batch *batch)
 {
     free(batch->numberings);
-    free(batch->departures);
+    free(batch->stamp_ids);
     tw_outbox_close(&batch->outbox);
     tw_mmsg_close(&batch->rx);
 }
@@ -150,9 +150,9 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
     const uint16_t own_port = pool->sockets[socket].key.port;
 
     batch->socket = socket;
-    if (batch->departures[socket].generation != pool->sockets[socket].generation)
-        batch->departures[socket] =
-            (struct tw_departures){.generation = pool->sockets[socket].generation};
+    if (batch->stamp_ids[socket].generation != pool->sockets[socket].generation)
+        batch->stamp_ids[socket] =
+            (struct tw_stamp_ids){.generation = pool->sockets[socket].generation};
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
         const struct tw_pool_session *session;
@@ -242,10 +242,10 @@ static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *repl
     return tw_reflect(request, length, &arrival, reply);
 }
 
-static struct tw_reply reply_to(const struct tw_verdict *verdict,
-                                const struct tw_numbering *numbering)
+static struct tw_outgoing reply_to(const struct tw_verdict *verdict,
+                                   const struct tw_numbering *numbering)
 {
-    return (struct tw_reply){
+    return (struct tw_outgoing){
         .cipher = verdict->cipher,
         .session = verdict->session,
         .light = verdict->light,
@@ -288,7 +288,7 @@ void tw_batch_answer(struct tw_batch *batch, int fd)
     const int replies = build(batch);
 
     if (replies > 0)
-        tw_outbox_send(&batch->outbox, fd, &batch->departures[batch->socket], replies);
+        tw_outbox_send(&batch->outbox, fd, &batch->stamp_ids[batch->socket], replies);
     for (int i = 0; i < replies; i++) {
         struct tw_verdict *verdict = &batch->verdicts[batch->answered[i]];
 
@@ -337,7 +337,7 @@ static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
 
 void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket)
 {
-    tw_t3_error_read(&batch->outbox.t3_error, fd, &batch->departures[socket]);
+    tw_t3_error_read(&batch->outbox.t3_error, fd, &batch->stamp_ids[socket]);
 }
 
 /* All at once, so that the sums hold in every snapshot. */

@@ -40,8 +40,8 @@ struct tw_batch_records {
 };
 
 struct tw_batch {
-    struct tw_numbering *numberings;  /* by row of the session */
-    struct tw_departures *departures; /* by row of the socket */
+    struct tw_numbering *numberings; /* by row of the session */
+    struct tw_stamp_ids *stamp_ids;  /* by row of the socket */
     struct tw_verdict verdicts[TW_BATCH];
     uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
     uint16_t error_estimates[TW_SOURCE_COUNT];

@@ -37,7 +37,7 @@ void tw_outbox_close(struct tw_outbox *outbox)
 
 static int same_peer(const struct tw_outbox *outbox, int a, int b)
 {
-    const struct tw_reply *one = &outbox->replies[a];
+    const struct tw_outgoing *one = &outbox->replies[a];
 
     return one->session == outbox->replies[b].session &&
            (!one->light || memcmp(&outbox->io.names[a], &outbox->io.names[b],
@@ -111,7 +111,7 @@ static void order_as_built(struct tw_outbox *outbox, int count)
  */
 static int run_at(const struct tw_outbox *outbox, int at, int count)
 {
-    const struct tw_reply *first = &outbox->replies[outbox->order[at]];
+    const struct tw_outgoing *first = &outbox->replies[outbox->order[at]];
     int end = at;
 
     if (outbox->budget_ns == 0 || first->plain)
@@ -151,7 +151,7 @@ static int smaller(int a, int b)
  * already, because an earlier call did not take it, keeps its T3. */
 static void stamp(struct tw_outbox *outbox, int i, uint64_t timestamp)
 {
-    struct tw_reply *reply = &outbox->replies[i];
+    struct tw_outgoing *reply = &outbox->replies[i];
     uint8_t *octets = outbox->io.vectors[i].iov_base;
 
     if (reply->cipher == NULL) {
@@ -241,7 +241,7 @@ static void refuse_segments(struct tw_outbox *outbox, int at, int count)
 
     outbox->segments_refused++;
     for (int i = at; i < count; i++) {
-        struct tw_reply *reply = &outbox->replies[outbox->order[i]];
+        struct tw_outgoing *reply = &outbox->replies[outbox->order[i]];
 
         if (reply->session == session)
             reply->plain = 1;
@@ -300,24 +300,24 @@ static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as
 
 /* Of the chunk at: the chosen one; or, in the chunk before it, one that has the kernel do the same
  * already, so that it need not fetch what it seldom does from memory while it is looked at. */
-static int who_asks(const struct tw_t3_error *t3_error, const struct tw_departures *departures,
-                    int at, int size, int chosen)
+static int who_asks(const struct tw_t3_error *t3_error, const struct tw_stamp_ids *ids, int at,
+                    int size, int chosen)
 {
     const int is_next = chosen >= at + size && chosen < at + 2 * size;
 
-    return is_next && departures->known && t3_error->waits_for == NULL ? at : chosen;
+    return is_next && ids->known && t3_error->waits_for == NULL ? at : chosen;
 }
 
-static void tell_sampler(struct tw_outbox *outbox, int fd, struct tw_departures *departures,
-                         uint64_t clock_ns, int is_chosen)
+static void note_asked(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids,
+                       uint64_t clock_ns, int is_chosen)
 {
     if (is_chosen)
-        tw_t3_error_sent(&outbox->t3_error, fd, departures, clock_ns);
+        tw_t3_error_sent(&outbox->t3_error, fd, ids, clock_ns);
     else
-        departures->next_id++; /* nobody waits for that one */
+        ids->next_id++; /* nobody waits for that one */
 }
 
-void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *departures, int count)
+void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids, int count)
 {
     uint64_t now_ns;
     int at = 0;
@@ -327,13 +327,13 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *depa
         order_by_peer(outbox, count);
     else
         order_as_built(outbox, count);
-    chosen = tw_t3_error_choose(&outbox->t3_error, fd, departures, count, tw_clock_unix_ns());
+    chosen = tw_t3_error_choose(&outbox->t3_error, fd, ids, count, tw_clock_unix_ns());
     now_ns = tw_clock_unix_ns();
     while (at < count) {
         int as_run;
         const int size = next_chunk(outbox, at, count, &as_run);
         const uint64_t began_ns = now_ns;
-        const int asking = who_asks(&outbox->t3_error, departures, at, size, chosen);
+        const int asking = who_asks(&outbox->t3_error, ids, at, size, chosen);
         int done;
 
         stamp_all(outbox, at, size, began_ns + outbox->t3_error.correction_ns);
@@ -341,7 +341,7 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *depa
                       : send_singles(outbox, fd, at, size, asking);
         now_ns = tw_clock_unix_ns();
         if (asking >= at && asking < at + done && !outbox->replies[outbox->order[asking]].drop)
-            tell_sampler(outbox, fd, departures, began_ns, asking == chosen);
+            note_asked(outbox, fd, ids, began_ns, asking == chosen);
         at += done;
         if (done == size)
             learn(as_run ? &outbox->run : &outbox->single, size, now_ns - began_ns,

@@ -9,7 +9,7 @@
 #define TW_RUN_MAX 16 /* segments of one send */
 
 /* What is known of a reply beside its octets, which are in io; the caller's to fill in. */
-struct tw_reply {
+struct tw_outgoing {
     struct tw_cipher *cipher; /* that seals it; NULL = none */
     uint32_t session;         /* row: replies of one session may leave together */
     uint8_t light;            /* of any peer: then only those of one peer */
@@ -28,7 +28,7 @@ struct tw_portion {
 
 struct tw_outbox {
     struct tw_mmsg io;
-    struct tw_reply replies[TW_BATCH];
+    struct tw_outgoing replies[TW_BATCH];
     struct mmsghdr chunk[TW_BATCH]; /* of one call */
     struct iovec segments[TW_RUN_MAX];
     _Alignas(8) uint8_t control[TW_CMSG_OCTETS]; /* of a run, or of who asks for a stamp */
@@ -47,5 +47,5 @@ struct tw_outbox {
  * to be closed. */
 int tw_outbox_open(struct tw_outbox *outbox, uint32_t tx_batch, uint32_t budget_ns, int ptp);
 void tw_outbox_close(struct tw_outbox *outbox);
-/* Sends the first count replies; each gets its drop.  departures are those of the socket. */
-void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_departures *departures, int count);
+/* Sends the first count replies; each gets its drop.  ids are those of the socket. */
+void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids, int count);

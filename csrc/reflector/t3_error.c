@@ -63,8 +63,8 @@ static void miss(struct tw_t3_error *t3_error)
         t3_error->deserted = 1;
 }
 
-int tw_t3_error_choose(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
-                       int count, uint64_t now_ns)
+int tw_t3_error_choose(struct tw_t3_error *t3_error, int fd, struct tw_stamp_ids *ids, int count,
+                       uint64_t now_ns)
 {
     if (t3_error->off)
         return -1;
@@ -77,20 +77,20 @@ int tw_t3_error_choose(struct tw_t3_error *t3_error, int fd, struct tw_departure
             return -1;
         miss(t3_error);
     }
-    tw_t3_error_read(t3_error, fd, departures); /* none of those before is taken for the new one */
+    tw_t3_error_read(t3_error, fd, ids); /* none of those before is taken for the new one */
     t3_error->source = best_source(t3_error);
     t3_error->random = t3_error->random * 1664525u + 1013904223u;
     return (int)((uint64_t)t3_error->random * (unsigned)count >> 32);
 }
 
-void tw_t3_error_sent(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
+void tw_t3_error_sent(struct tw_t3_error *t3_error, int fd, struct tw_stamp_ids *ids,
                       uint64_t clock_ns)
 {
     t3_error->due_ns = clock_ns + EVERY_NS;
     t3_error->clock_ns = clock_ns;
-    t3_error->waits_for = departures;
-    t3_error->waits_for_id = departures->next_id++;
-    tw_t3_error_read(t3_error, fd, departures);
+    t3_error->waits_for = ids;
+    t3_error->waits_for_id = ids->next_id++;
+    tw_t3_error_read(t3_error, fd, ids);
 }
 
 /* Unix ns; 0 when the device's clock cannot be told. */
@@ -109,16 +109,15 @@ static uint64_t without_asking(const struct tw_t3_error *t3_error, uint64_t ns)
     return ns > asking_ns ? ns - asking_ns : 0;
 }
 
-static void take(struct tw_t3_error *t3_error, struct tw_departures *departures,
+static void take(struct tw_t3_error *t3_error, struct tw_stamp_ids *ids,
                  const struct tw_departure *departure)
 {
     uint64_t unix_ns;
 
-    if (t3_error->waits_for != departures ||
-        (departures->known && departure->id != t3_error->waits_for_id))
+    if (t3_error->waits_for != ids || (ids->known && departure->id != t3_error->waits_for_id))
         return;
-    departures->known = 1;
-    departures->next_id = departure->id + 1;
+    ids->known = 1;
+    ids->next_id = departure->id + 1;
     unix_ns = time_of(t3_error, departure);
     if (unix_ns < t3_error->clock_ns || unix_ns - t3_error->clock_ns > MOST_NS) {
         miss(t3_error); /* the clock was set in between */
@@ -130,7 +129,7 @@ static void take(struct tw_t3_error *t3_error, struct tw_departures *departures,
     t3_error->sampled = 1;
 }
 
-void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures)
+void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_stamp_ids *ids)
 {
     _Alignas(struct cmsghdr) uint8_t control[TW_CMSG_OCTETS];
 
@@ -141,7 +140,7 @@ void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_departures
         if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
             return;
         if (tw_cmsg_read_departure(&message, &departure))
-            take(t3_error, departures, &departure);
+            take(t3_error, ids, &departure);
     }
 }
 

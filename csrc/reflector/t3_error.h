@@ -9,19 +9,19 @@
 #include "reflector/histogram.h"
 
 /* What one socket's stamps are called: the kernel counts those that were asked for. */
-struct tw_departures {
+struct tw_stamp_ids {
     uint32_t generation; /* of the socket; of another one it counts as unknown */
     uint32_t next_id;
     int known;
 };
 
 struct tw_t3_error {
-    const struct tw_departures *waits_for; /* NULL = no stamp is under way */
-    uint64_t clock_ns;                     /* what was read for its T3 */
-    uint64_t due_ns;                       /* no further one before */
-    uint64_t least_ns[2];                  /* of the samples now, and of as many before */
-    uint32_t samples;                      /* of these */
-    uint32_t correction_ns;                /* to be added to the clock for T3 */
+    const struct tw_stamp_ids *waits_for; /* NULL = no stamp is under way */
+    uint64_t clock_ns;                    /* what was read for its T3 */
+    uint64_t due_ns;                      /* no further one before */
+    uint64_t least_ns[2];                 /* of the samples now, and of as many before */
+    uint32_t samples;                     /* of these */
+    uint32_t correction_ns;               /* to be added to the clock for T3 */
     uint32_t random;
     uint32_t waits_for_id;
     uint32_t missed; /* since the last post */
@@ -41,12 +41,12 @@ struct tw_t3_error {
 void tw_t3_error_measure_asking(struct tw_t3_error *t3_error);
 
 /* The position of the reply, of so many that are about to leave, that asks; -1 = none. */
-int tw_t3_error_choose(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
-                       int count, uint64_t now_ns);
+int tw_t3_error_choose(struct tw_t3_error *t3_error, int fd, struct tw_stamp_ids *ids, int count,
+                       uint64_t now_ns);
 /* It has left; the clock was read at clock_ns for it. */
-void tw_t3_error_sent(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures,
+void tw_t3_error_sent(struct tw_t3_error *t3_error, int fd, struct tw_stamp_ids *ids,
                       uint64_t clock_ns);
 /* Takes what stamps there are from the socket's error queue, or else it would wake the loop. */
-void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_departures *departures);
+void tw_t3_error_read(struct tw_t3_error *t3_error, int fd, struct tw_stamp_ids *ids);
 /* Under the lock: what is new since the last time; 1 now and then, when it is worth a look. */
 int tw_t3_error_post(struct tw_t3_error *t3_error, struct tw_t3_error_stats *stats);

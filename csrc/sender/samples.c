@@ -33,7 +33,7 @@ void tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t la
 
 void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monotonic_ns)
 {
-    struct tw_departures *departures = &samples->departures;
+    struct tw_send_ids *ids = &samples->ids;
     uint32_t sequence = samples->attempted++;
     uint32_t row = tw_samples_row(samples, sequence);
 
@@ -42,20 +42,20 @@ void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monoto
     if (!error) {
         samples->rows[row].t1_source = TW_SOURCE_USER;
         samples->stats.sent++;
-        departures->awaited++;
+        ids->awaited++;
         return;
     }
     samples->stats.send_errors++;
     samples->stats.send_errno = error;
-    if (departures->doubtful_from == UINT32_MAX) {
-        departures->doubtful_from = sequence;
-        departures->doubtful_since_ns = monotonic_ns;
+    if (ids->doubtful_from == UINT32_MAX) {
+        ids->doubtful_from = sequence;
+        ids->doubtful_since_ns = monotonic_ns;
     }
 }
 
 void tw_samples_renumber(struct tw_samples *samples)
 {
-    samples->departures = (struct tw_departures){
+    samples->ids = (struct tw_send_ids){
         .first = samples->attempted,
         .doubtful_from = UINT32_MAX,
     };
@@ -83,14 +83,14 @@ static int is_departure(const struct tw_samples *samples, const struct tw_sample
 void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns,
                           enum tw_source source)
 {
-    struct tw_departures *departures = &samples->departures;
-    uint64_t sequence = (uint64_t)departures->first + id;
+    struct tw_send_ids *ids = &samples->ids;
+    uint64_t sequence = (uint64_t)ids->first + id;
     uint64_t t1 = tw_clock_ntp(unix_ns);
 
-    if (departures->awaited && source == TW_SOURCE_KERNEL)
-        departures->awaited--;
+    if (ids->awaited && source == TW_SOURCE_KERNEL)
+        ids->awaited--;
     if (sequence >= samples->settled && sequence < samples->attempted &&
-        sequence < departures->doubtful_from) {
+        sequence < ids->doubtful_from) {
         struct tw_sample *row = &samples->rows[tw_samples_row(samples, (uint32_t)sequence)];
 
         if (is_departure(samples, row, t1, source)) {
@@ -119,20 +119,20 @@ static int is_peer(const struct tw_endpoint *peer, const struct tw_endpoint *sou
 }
 
 /* The head of a reply, as the unauthenticated layout has it: 0, or enum tw_sender_drop. */
-static int read_head(const struct tw_samples *samples, const struct tw_reply *reply,
+static int read_head(const struct tw_samples *samples, const struct tw_arrived *arrived,
                      struct tw_reflector_packet *packet)
 {
     struct tw_secured_reflector_packet secured;
 
     if (samples->cipher == NULL) {
-        if (reply->length < sizeof *packet)
+        if (arrived->length < sizeof *packet)
             return TW_SENDER_DROP_SHORT;
-        memcpy(packet, reply->packet, sizeof *packet);
+        memcpy(packet, arrived->packet, sizeof *packet);
         return 0;
     }
-    if (reply->length < sizeof secured)
+    if (arrived->length < sizeof secured)
         return TW_SENDER_DROP_SHORT;
-    memcpy(&secured, reply->packet, sizeof secured);
+    memcpy(&secured, arrived->packet, sizeof secured);
     if (!tw_cipher_unseal_reply(samples->cipher, (uint8_t *)&secured))
         return TW_SENDER_DROP_HMAC;
     *packet = (struct tw_reflector_packet){
@@ -155,14 +155,14 @@ static uint64_t taken(const struct tw_samples *samples)
 
 /* RFC 5357 section 4.2.1 on the layout, RFC 4656 section 4.1.2 on the Multiplier; 0 or enum
  * tw_sender_drop. */
-static int judge(const struct tw_samples *samples, const struct tw_reply *reply,
+static int judge(const struct tw_samples *samples, const struct tw_arrived *arrived,
                  struct tw_reflector_packet *packet)
 {
-    if (!is_peer(&samples->peer, &reply->source))
+    if (!is_peer(&samples->peer, &arrived->source))
         return TW_SENDER_DROP_FOREIGN;
-    if (reply->length > TW_PACKET_MAX)
+    if (arrived->length > TW_PACKET_MAX)
         return TW_SENDER_DROP_LONG;
-    int drop = read_head(samples, reply, packet);
+    int drop = read_head(samples, arrived, packet);
     if (drop)
         return drop;
     if (!packet->error_estimate.octets[1])
@@ -181,11 +181,12 @@ static int judge(const struct tw_samples *samples, const struct tw_reply *reply,
 }
 
 /* T4, of the best source that there is. */
-static void date(struct tw_samples *samples, struct tw_sample *row, const struct tw_reply *reply)
+static void date(struct tw_samples *samples, struct tw_sample *row,
+                 const struct tw_arrived *arrived)
 {
-    const struct tw_rx *rx = &reply->rx;
-    const int believed = tw_clock_believes(rx->kernel_ns, reply->now_ns);
-    const uint64_t read_ns = believed ? rx->kernel_ns : reply->now_ns;
+    const struct tw_rx *rx = &arrived->rx;
+    const int believed = tw_clock_believes(rx->kernel_ns, arrived->now_ns);
+    const uint64_t read_ns = believed ? rx->kernel_ns : arrived->now_ns;
     uint64_t device_ns = 0;
 
     if (rx->hardware_ns != 0)
@@ -199,29 +200,29 @@ static void date(struct tw_samples *samples, struct tw_sample *row, const struct
 }
 
 static void fill_arrival(struct tw_samples *samples, struct tw_sample *row,
-                         const struct tw_reply *reply, const struct tw_reflector_packet *packet)
+                         const struct tw_arrived *arrived, const struct tw_reflector_packet *packet)
 {
     uint16_t error_estimate = tw_get16(packet->error_estimate);
 
     row->t2 = peer_ntp(tw_get64(packet->receive_timestamp), error_estimate);
     row->t3 = peer_ntp(tw_get64(packet->timestamp), error_estimate);
-    date(samples, row, reply);
+    date(samples, row, arrived);
     row->reflector_sequence_number = tw_get32(packet->sequence_number);
     row->reflector_error_estimate = error_estimate;
     samples->rank += samples->rank == UINT32_MAX ? 2 : 1; /* 0 would be no reply */
     row->rank = samples->rank;
     row->sender_ttl = packet->sender_ttl;
-    row->ttl = reply->rx.ttl;
-    row->tos = reply->rx.tos;
+    row->ttl = arrived->rx.ttl;
+    row->tos = arrived->rx.tos;
 }
 
-void tw_samples_arrival(struct tw_samples *samples, const struct tw_reply *reply)
+void tw_samples_arrival(struct tw_samples *samples, const struct tw_arrived *arrived)
 {
     struct tw_reflector_packet packet = {0};
-    int drop = judge(samples, reply, &packet);
+    int drop = judge(samples, arrived, &packet);
 
     samples->stats.received++;
-    samples->stats.truncated_control += reply->rx.truncated != 0;
+    samples->stats.truncated_control += arrived->rx.truncated != 0;
     if (drop) {
         samples->stats.drops[drop]++;
         return;
@@ -229,13 +230,13 @@ void tw_samples_arrival(struct tw_samples *samples, const struct tw_reply *reply
     uint32_t sequence = tw_get32(packet.sender_sequence_number);
     struct tw_sample *first = &samples->rows[tw_samples_row(samples, sequence)];
     if (!first->rank) {
-        fill_arrival(samples, first, reply, &packet);
+        fill_arrival(samples, first, arrived, &packet);
         return;
     }
     struct tw_sample *copy =
         &samples->duplicates[samples->stats.duplicates % samples->duplicates_size];
     *copy = *first;
-    fill_arrival(samples, copy, reply, &packet);
+    fill_arrival(samples, copy, arrived, &packet);
     samples->stats.duplicates++;
     __atomic_store_n(&samples->duplicates_written, samples->stats.duplicates, __ATOMIC_RELEASE);
 }

@@ -13,7 +13,7 @@
 /* Which transmit stamp belongs to which packet.  The kernel numbers the sends of a socket, but
  * whether a send that failed has used up a number depends on the failure and on the kernel's
  * version. */
-struct tw_departures {
+struct tw_send_ids {
     uint64_t doubtful_since_ns; /* CLOCK_MONOTONIC */
     uint32_t first;             /* sequence number of the send with id 0 */
     uint32_t doubtful_from;     /* from this sequence number on ids may be off; UINT32_MAX = none */
@@ -30,7 +30,7 @@ struct tw_samples {
     uint64_t duplicates_taken;    /* atomic, written by another thread: those below may go */
     uint64_t duplicates_written;  /* atomic, for another thread */
     struct tw_sender_stats stats;
-    struct tw_departures departures;
+    struct tw_send_ids ids;
     struct tw_endpoint peer;
     struct tw_clock_models models;
     struct tw_cipher *cipher; /* NULL = unauthenticated */
@@ -50,7 +50,7 @@ static inline uint32_t tw_samples_row(const struct tw_samples *samples, uint32_t
 
 /* A received datagram: its first octets (up to TW_REPLY_HEAD), its whole length, and where and
  * when. */
-struct tw_reply {
+struct tw_arrived {
     const uint8_t *packet;
     size_t length;
     struct tw_endpoint source;
@@ -67,7 +67,7 @@ void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monoto
 /* A transmit stamp, of the kernel or of the device; 0 ns: it was one that cannot be. */
 void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns,
                           enum tw_source source);
-void tw_samples_arrival(struct tw_samples *samples, const struct tw_reply *reply);
+void tw_samples_arrival(struct tw_samples *samples, const struct tw_arrived *arrived);
 
 /* The kernel has begun to number from 0 again: the next send has id 0. */
 void tw_samples_renumber(struct tw_samples *samples);

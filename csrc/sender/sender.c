@@ -127,15 +127,15 @@ static int read_replies(struct tw_sender *sender)
     uint64_t now_ns = tw_clock_unix_ns();
 
     for (int i = 0; i < read; i++) {
-        struct tw_reply reply = {
+        struct tw_arrived arrived = {
             .packet = inbox->packets[i],
             .length = inbox->messages[i].msg_len,
             .now_ns = now_ns,
         };
 
-        tw_address_to_endpoint(&inbox->sources[i], &reply.source);
-        tw_cmsg_read_arrival(&inbox->messages[i].msg_hdr, &reply.rx);
-        tw_samples_arrival(&sender->samples, &reply);
+        tw_address_to_endpoint(&inbox->sources[i], &arrived.source);
+        tw_cmsg_read_arrival(&inbox->messages[i].msg_hdr, &arrived.rx);
+        tw_samples_arrival(&sender->samples, &arrived);
     }
     empty_inbox(inbox, read);
     return read < 0 ? 0 : read;
@@ -200,11 +200,10 @@ static void choose_stamps(const struct tw_sender *sender)
 /* After a refused send: numbers again from 0, once the stamps of earlier sends are in, or late. */
 static void renumber(struct tw_sender *sender)
 {
-    const struct tw_departures *departures = &sender->samples.departures;
+    const struct tw_send_ids *ids = &sender->samples.ids;
 
     read_departures(sender);
-    if (departures->awaited &&
-        tw_clock_monotonic_ns() - departures->doubtful_since_ns < RENUMBER_AFTER_NS)
+    if (ids->awaited && tw_clock_monotonic_ns() - ids->doubtful_since_ns < RENUMBER_AFTER_NS)
         return;
     /* The kernel begins again when the option is turned on anew. */
     tw_options_stamp_receive(sender->fd);
@@ -252,7 +251,7 @@ static void send_packet(struct tw_sender *sender, uint64_t due_ns)
     };
     uint64_t now_ns;
 
-    if (sender->samples.departures.doubtful_from != UINT32_MAX)
+    if (sender->samples.ids.doubtful_from != UINT32_MAX)
         renumber(sender);
     if (is_secured)
         prepare_secured(sender, &secured);
@@ -539,7 +538,7 @@ int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_send
         .duplicates_size = config->duplicates_size,
         .peer = config->peer,
         .cipher = tw_cipher_open(config->mode, &config->keys),
-        .departures.doubtful_from = UINT32_MAX,
+        .ids.doubtful_from = UINT32_MAX,
     };
     explicit_bzero(&opened->config.keys, sizeof opened->config.keys);
     opened->margin_ns = MARGIN_FIRST_NS;

@@ -25,8 +25,7 @@ static int failures;
 static struct tw_samples fresh(void)
 {
     memset(rows, 0, sizeof rows);
-    return (struct tw_samples){
-        .rows = rows, .size = PACKETS, .departures.doubtful_from = UINT32_MAX};
+    return (struct tw_samples){.rows = rows, .size = PACKETS, .ids.doubtful_from = UINT32_MAX};
 }
 
 /* The packets from the next one up to sequence number end; error is that of each send. */
@@ -52,13 +51,13 @@ static void stamps_find_their_packets(void)
     struct tw_samples samples = fresh();
 
     attempt(&samples, 4, 0);
-    CLAIM(samples.departures.awaited == 4);
+    CLAIM(samples.ids.awaited == 4);
     tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 5, TW_SOURCE_KERNEL);
     tw_samples_departure(&samples, 0, T1_NS + 7, TW_SOURCE_KERNEL);
     CLAIM(left_at(2, T1_NS + 2 * SPACE + 5));
     CLAIM(left_at(0, T1_NS + 7));
     CLAIM(rows[1].t1_source == TW_SOURCE_USER && rows[3].t1_source == TW_SOURCE_USER);
-    CLAIM(samples.departures.awaited == 2);
+    CLAIM(samples.ids.awaited == 2);
     CLAIM(samples.stats.refused_stamps == 0);
 }
 
@@ -81,7 +80,7 @@ static void stamps_that_cannot_be_are_refused(void)
                          TW_SOURCE_KERNEL); /* the first one counts */
     CLAIM(left_at(3, T1_NS + 3 * SPACE));
     CLAIM(samples.stats.refused_stamps == 5);
-    CLAIM(samples.departures.awaited == 0);
+    CLAIM(samples.ids.awaited == 0);
 }
 
 static void a_refused_send_puts_later_ids_in_doubt(void)
@@ -91,9 +90,9 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     attempt(&samples, 2, 0);
     attempt(&samples, 3, 105);
     attempt(&samples, 5, 0);
-    CLAIM(samples.departures.doubtful_from == 2);
-    CLAIM(samples.departures.doubtful_since_ns == T1_NS + 2 * SPACE);
-    CLAIM(samples.departures.awaited == 4);
+    CLAIM(samples.ids.doubtful_from == 2);
+    CLAIM(samples.ids.doubtful_since_ns == T1_NS + 2 * SPACE);
+    CLAIM(samples.ids.awaited == 4);
     tw_samples_departure(&samples, 1, T1_NS + SPACE, TW_SOURCE_KERNEL);
     tw_samples_departure(&samples, 3, T1_NS + 4 * SPACE,
                          TW_SOURCE_KERNEL); /* of packet 3 or 4: nobody knows */
@@ -105,7 +104,7 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     CLAIM(samples.stats.refused_stamps == 1);
 
     tw_samples_renumber(&samples);
-    CLAIM(samples.departures.awaited == 0);
+    CLAIM(samples.ids.awaited == 0);
     attempt(&samples, 7, 0);
     tw_samples_departure(&samples, 1, T1_NS + 6 * SPACE, TW_SOURCE_KERNEL);
     CLAIM(left_at(6, T1_NS + 6 * SPACE));
@@ -116,10 +115,10 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
 static void reply_to(struct tw_samples *samples, uint32_t sequence)
 {
     struct tw_reflector_packet packet = {.sender_sequence_number = tw_put32(sequence)};
-    struct tw_reply reply = {.packet = (const uint8_t *)&packet, .length = sizeof packet};
+    struct tw_arrived arrived = {.packet = (const uint8_t *)&packet, .length = sizeof packet};
 
     packet.error_estimate = tw_put16(1);
-    tw_samples_arrival(samples, &reply);
+    tw_samples_arrival(samples, &arrived);
 }
 
 static void a_refused_packet_has_no_reply(void)
@@ -153,7 +152,7 @@ static void without_a_stamp_that_is_believed_the_clock_serves(void)
 {
     struct tw_samples samples = fresh();
     struct tw_reflector_packet packet = {.sender_sequence_number = tw_put32(0)};
-    struct tw_reply reply = {
+    struct tw_arrived arrived = {
         .packet = (const uint8_t *)&packet,
         .length = sizeof packet,
         .rx.kernel_ns = T1_NS + 5,
@@ -162,7 +161,7 @@ static void without_a_stamp_that_is_believed_the_clock_serves(void)
 
     packet.error_estimate = tw_put16(1);
     attempt(&samples, 1, 0);
-    tw_samples_arrival(&samples, &reply);
+    tw_samples_arrival(&samples, &arrived);
     CLAIM(rows[0].t4 == tw_clock_ntp(T1_NS + 4) && rows[0].t4_source == TW_SOURCE_USER);
     CLAIM(samples.stats.refused_stamps == 1);
 }
@@ -279,7 +278,7 @@ static void the_devices_departure_is_better_than_the_kernels(void)
     tw_samples_departure(&samples, 0, T1_NS + 4000, TW_SOURCE_HARDWARE);
     CLAIM(rows[0].t1 == tw_clock_ntp(T1_NS + 4000));
     CLAIM(rows[0].t1_source == TW_SOURCE_HARDWARE);
-    CLAIM(samples.departures.awaited == 3);
+    CLAIM(samples.ids.awaited == 3);
     /* The other way around, as a device that waits for nobody may have it. */
     tw_samples_departure(&samples, 1, T1_NS + SPACE + 4000, TW_SOURCE_HARDWARE);
     tw_samples_departure(&samples, 1, T1_NS + SPACE + 900, TW_SOURCE_KERNEL);
@@ -300,7 +299,7 @@ static void the_device_saw_a_reply_first(uint64_t hardware_ns, enum tw_source so
 {
     struct tw_samples samples = fresh();
     const struct tw_reflector_packet packet = {.error_estimate = tw_put16(1)};
-    const struct tw_reply reply = {
+    const struct tw_arrived arrived = {
         .packet = (const uint8_t *)&packet,
         .length = sizeof packet,
         .now_ns = T1_NS + 90000,
@@ -309,7 +308,7 @@ static void the_device_saw_a_reply_first(uint64_t hardware_ns, enum tw_source so
 
     attempt(&samples, 1, 0);
     know_the_clock(&samples);
-    tw_samples_arrival(&samples, &reply);
+    tw_samples_arrival(&samples, &arrived);
     CLAIM(rows[0].rank == 1);
     CLAIM(rows[0].t4 == tw_clock_ntp(t4_ns));
     CLAIM(rows[0].t4_source == source);
