@@ -10,7 +10,7 @@ import pytest
 
 from twamp.config.users import Users, read_key_file
 from twamp.errors import ConfigError
-from twamp.ping.__main__ import read_command_line
+from twamp.ping.command_line import read_command_line
 from twamp.reflector.__main__ import parser, read_settings
 
 

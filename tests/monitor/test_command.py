@@ -1,7 +1,5 @@
 """twping --continuous and --config, from the command line to the exit code; what they report and serve."""
 
-import asyncio
-import contextlib
 import http.client
 import json
 import re
@@ -9,43 +7,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.by_hand import Responder, free_port
+from tests.support.by_hand import free_port
+from tests.support.threaded_responder import responder
 from twamp.ping import __main__ as ping
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 30
 QUICK = ["--continuous", "--report-interval", "0.3", "-i", "0.005f", "-L", "0.2", "-P", "0"]
-
-
-@contextlib.contextmanager
-def responder() -> Iterator[int]:
-    """Our responder on 127.0.0.1, in a thread of its own; gives its TCP port."""
-    ready, ports = threading.Event(), []
-    over: list[Callable[[], object]] = []
-
-    async def respond() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        async with Responder.listening(listen_address=("127.0.0.1",)) as listening:
-            ports.append(listening.port)
-            over.append(lambda: loop.call_soon_threadsafe(stop.set))
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(respond()))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE)
-        yield ports[0]
-    finally:
-        for stop in over:
-            stop()
-        thread.join()
 
 
 class Twping:

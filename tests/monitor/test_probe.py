@@ -12,7 +12,8 @@ from twamp.config.target import Target
 from twamp.metrics.sample import Measurement
 from twamp.monitor.probe import MOST_AT_ONCE, Prober, RequestError, probe_families, tally_of
 from twamp.monitor.targets import Targets, read_targets
-from twamp.ping import run
+from twamp.ping.run import Run
+from twamp.ping.sessions import TwampSessions
 
 FILE = """
 [module.m]
@@ -134,8 +135,8 @@ def test_a_probe_measures() -> None:
     async def test() -> None:
         async with Responder.listening(listen_address=("127.0.0.1",)) as responder:
             config = PingConfig(interval="0.001f", count=30, port_range=(0, 0))
-            one = run.Run(config, Target("127.0.0.1", "127.0.0.1", responder.port))
-            tally = tally_of(await one.run())
+            target = Target("127.0.0.1", "127.0.0.1", responder.port)
+            tally = tally_of(await Run(config, TwampSessions(config, target)).run())
             assert (tally.sent, tally.received, tally.lost) == (30, 30, 0)
             assert tally.round_trip.delay.count == 30
 

@@ -16,10 +16,12 @@ from twamp.config.target import Target
 from twamp.config.users import Users
 from twamp.control.client import Credentials
 from twamp.engine.session_sender import SenderConfig
+from twamp.engine.session_source import OpenSession
 from twamp.errors import ConfigError
 from twamp.metrics.interval import ReportInterval
-from twamp.monitor.watch import MOST_ROWS, Backoff, OpenSessions, Watch, rows_for
-from twamp.ping import run
+from twamp.monitor.backoff import Backoff
+from twamp.monitor.watch import MOST_ROWS, Watch, rows_for
+from twamp.ping.sessions import TwampSessions
 
 PATIENCE = 20.0  # seconds after which a test gives up; none waits as long when all is well
 
@@ -27,7 +29,9 @@ PATIENCE = 20.0  # seconds after which a test gives up; none waits as long when 
 class Measuring:
     """A continuous measurement of a port of 127.0.0.1, and what it told."""
 
-    def __init__(self, port: int, dialler: Any = None, *, most: int = 2**32 - 1, **options: Any):
+    def __init__(
+        self, port: int, sessions: Any = TwampSessions, *, most: int = 2**32 - 1, **options: Any
+    ):
         defaults: dict[str, Any] = {
             "continuous": True,
             "interval": "0.002f",
@@ -41,10 +45,10 @@ class Measuring:
         self.warnings: list[str] = []
         self._told = asyncio.Event()
         random = Random(1)
-        self.continuous: Watch[run.OpenSession] = Watch(
+        self.continuous: Watch = Watch(
             "it",
             config,
-            (dialler or run.Run)(config, target),
+            sessions(config, target),
             report=self._report,
             warn=self.warnings.append,
             random=random,
@@ -152,12 +156,12 @@ def test_a_session_ends_before_its_numbers_do_and_a_new_one_follows() -> None:
     asyncio.run(test())
 
 
-class Detour(run.Run):
+class Detour(TwampSessions):
     """Its packets go by way of a relay."""
 
     relay: Relay
 
-    def sender_config(self, session: run.OpenSession, start_ns: int) -> SenderConfig:
+    def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
         config = super().sender_config(session, start_ns)
         self.relay.destination = config.peer
         return SenderConfig(**{**vars(config), "peer": self.relay.front})
@@ -233,16 +237,6 @@ def test_a_cancelled_measurement_leaves_nothing_behind() -> None:
     asyncio.run(test())
 
 
-def test_back_off_doubles_up_to_its_most_with_chance() -> None:
-    backoff = Backoff(Random(3), first=1, most=60)
-    seconds = [backoff.next() for _ in range(10)]
-    for value, most in zip(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60], strict=True):
-        assert most / 2 <= value <= most
-    assert len({value / 60 for value in seconds[-4:]}) == 4
-    backoff.reset()
-    assert backoff.next() <= 1
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -260,21 +254,6 @@ def test_the_ring_has_room_for_what_is_under_way() -> None:
     assert rows_for(PingConfig(interval="0.001f,0.003f", loss_timeout=Decimal(2))) > 1000
 
 
-def test_opened_is_what_a_ping_opens() -> None:
-    """Watch needs no more of a Ping than its Dialler says."""
-
-    async def test() -> None:
-        async with Responder.listening(listen_address=("127.0.0.1",)) as responder:
-            config = PingConfig(port_range=(0, 0))
-            one = run.Run(config, Target("127.0.0.1", "127.0.0.1", responder.port))
-            async with one.open() as opened:
-                assert isinstance(opened, OpenSessions)
-                await responder.sessions_left(1)
-            await responder.sessions_left(0)
-
-    asyncio.run(test())
-
-
 def test_a_secured_target_is_measured() -> None:
     async def test() -> None:
         users = Users({"alice": b"secret"})
@@ -283,10 +262,10 @@ def test_a_secured_target_is_measured() -> None:
             users, listen_address=("127.0.0.1",), pbkdf2_count=1024
         ) as responder:
 
-            def dial(config: PingConfig, target: Target) -> run.Run:
-                return run.Run(config, target, credentials)
+            def secured(config: PingConfig, target: Target) -> TwampSessions:
+                return TwampSessions(config, target, credentials)
 
-            one = Measuring(responder.port, dial, user="alice", auth_mode="E", most=400)
+            one = Measuring(responder.port, secured, user="alice", auth_mode="E", most=400)
             async with one.running():
                 await one.until(lambda _: one.continuous.connections >= 2)
             tally = one.continuous.totals().tally

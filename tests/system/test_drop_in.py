@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.ping.test_main import QUICK, ScriptedServer, responder
+from tests.ping.test_sessions import QUICK
+from tests.support.scripted_server import ScriptedServer
+from tests.support.threaded_responder import responder
 from twamp.control import client as control_client
 from twamp.errors import ConfigError
-from twamp.ping.__main__ import main, read_command_line
+from twamp.ping.__main__ import main
+from twamp.ping.command_line import read_command_line
 from twamp.protocol.control_messages import RequestTWSession
 from twamp.protocol.timestamps import interval_from_ns
 

@@ -2,10 +2,20 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from twamp.config.readers import flag
 from twamp.config.row import Config, ConfigT, Row, default_text, key_of, rows
+from twamp.errors import ConfigError
+
+HIDDEN = argparse.SUPPRESS  # the help of an option that --help does not list
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises ConfigError for a wrong command line; argparse would exit with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; {self.prog} --help lists the options")
 
 
 def add_arguments(parser: argparse.ArgumentParser, config_class: type[Config]) -> None:

@@ -21,6 +21,7 @@ from twamp.errors import TwampError
 from twamp.metrics.figures import Metrics
 from twamp.metrics.measure import measure
 from twamp.ping.run import Run
+from twamp.ping.sessions import TwampSessions
 from twamp.reflector.state import Clock, Counters
 from twamp.reflector.state_reader import clock_row
 
@@ -165,7 +166,7 @@ def _measure(peer: str, interface: str) -> dict[str, Any]:
     )
     target = Target(host, host, config.control_port if port is None else port)
     try:
-        (measurement,) = asyncio.run(Run(config, target).run())
+        (measurement,) = asyncio.run(Run(config, TwampSessions(config, target)).run())
     except TwampError as error:
         raise OSError(0, f"{peer}: {error}") from None
     return _in_short(measure(measurement))

@@ -1,83 +1,53 @@
-"""twping without an end, from its options to its exit code: one target, or those of a file."""
+"""Sets a continuous measurement up: of the target of a command line, or of a file of targets."""
 
-import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
 
-from twamp.config.arguments import given_fields
 from twamp.config.ping import PingConfig
-from twamp.config.row import Given
-from twamp.config.target import Target, read_target
+from twamp.engine.session_source import SessionSource
 from twamp.errors import ConfigError
-from twamp.metrics.sample import Measurement
-from twamp.monitor.monitor import Measured, Monitor
+from twamp.monitor.monitor import Monitor
 from twamp.monitor.output import Output, RotatingFile, StreamOutput
-from twamp.monitor.probe import Prober
-from twamp.monitor.targets import Targets, read_targets
-from twamp.monitor.watch import SessionSource
+from twamp.monitor.probe import MeasureOnce, Prober
+from twamp.monitor.targets import Targets
 
-
-class OneRun(SessionSource[Any], Protocol):
-    """What sets sessions up, and can measure once, too."""
-
-    async def run(self) -> list[Measurement]: ...
-
-
-Dial = Callable[[PingConfig, Target], OneRun]
 Warn = Callable[[str], None]
+SourceOf = Callable[[str, PingConfig], SessionSource]  # of a host, as the file writes it
 
 
-def read_targets_for(options: argparse.Namespace) -> Targets:
-    """The file of ``--config``, and what the command line says beside it; errors of read_targets."""
-    if options.host is not None:
-        raise ConfigError(f"config: the targets are in the file; leave {options.host!r} out")
-    given = given_fields(PingConfig, options)
-    return read_targets(
-        options.config_file,
-        {field: Given(value, "command line") for field, value in given.items()},
-    )
+@contextlib.contextmanager
+def open_monitor(
+    options: PingConfig, warn: Warn, prober: Prober | None = None
+) -> Iterator[Monitor]:
+    """A monitor without targets yet, whose reports go to ``--output`` or to standard output.
 
-
-def _target(host: str, config: PingConfig) -> Target:
-    """A host that is its own Server."""
-    port, zero_addresses = config.control_port, config.zero_addresses
-    return read_target(host, None, default_port=port, zero_addresses=zero_addresses)
-
-
-async def monitor(
-    options: PingConfig, targets: Sequence[Measured], warn: Warn, prober: Prober | None = None
-) -> int:
-    """Measures until a signal comes; returns the exit code."""
+    Raises OSError when the file cannot be opened.
+    """
     output: Output = StreamOutput(sys.stdout)
     if options.output is not None:
         output = RotatingFile(options.output, options.rotate_size, options.rotate_count)
     with contextlib.closing(output):
-        running = Monitor(options, targets, output, warn, prober)
-        await running.run()
-    return running.outcome
+        yield Monitor(options, output, warn, prober)
 
 
-async def monitor_many(file: Targets, dial: Dial, warn: Warn) -> int:
-    """The targets of a file, and ``/probe`` if it has modules; returns the exit code."""
+@contextlib.contextmanager
+def monitor_of_file(
+    file: Targets, source_of: SourceOf, measure_once: MeasureOnce, warn: Warn
+) -> Iterator[Monitor]:
+    """A monitor of the targets of a file, with ``/probe`` if the file has modules and a metrics address.
 
-    async def run(host: str, config: PingConfig) -> Sequence[Measurement]:
-        return await dial(config, _target(host, config)).run()
-
+    Raises ConfigError for a file that asks for nothing or too much, OSError as :func:`open_monitor`.
+    """
     has_probes = bool(file.modules) and file.options.metrics_address is not None
     if not file.targets and not has_probes:
         raise ConfigError(
             "config: there is nothing to do; give a [target.NAME], or a [module.NAME] to probe with "
             "and a metrics-address"
         )
-    prober = Prober(file, run) if has_probes else None
-    targets = [
-        Measured(
-            name=one.name,
-            config=one.config,
-            dialler=dial(one.config, _target(one.host, one.config)),
-        )
-        for one in file.targets
-    ]
-    return await monitor(file.options, targets, warn, prober)
+    prober = Prober(file, measure_once) if has_probes else None
+    sources = [source_of(target.host, target.config) for target in file.targets]
+    with open_monitor(file.options, warn, prober) as monitor:
+        for target, source in zip(file.targets, sources, strict=True):
+            monitor.watch(target.name, target.config, source)
+        yield monitor

@@ -1,23 +1,21 @@
-"""Endless measurements of any number of targets in one process: their reports, and their metrics.
+"""Continuous measurement of any number of targets in one process: their reports, and their metrics.
 
-Ended by SIGINT or SIGTERM (twice: at once), or by an output whose reader has gone; then come the totals.
+It ends when it is stopped (twice: at once), or when the reader of its output has gone; then it reports the
+totals.
 """
 
 import asyncio
 import contextlib
-import functools
-import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
 
 from twamp.config.ping import PingConfig
+from twamp.engine.session_source import SessionSource
 from twamp.metrics.interval import ReportInterval
 from twamp.monitor.exporter import SessionFigures, TargetState, target_families
+from twamp.monitor.outcome import Outcome
 from twamp.monitor.output import Output
 from twamp.monitor.probe import Prober, probe_application
-from twamp.monitor.watch import SessionSource, Watch
+from twamp.monitor.watch import Watch
 from twamp.report.interval import interval_line, json_line, total_block
 from twamp.report.units import UNITS, Style
 from twamp.version import version
@@ -26,34 +24,16 @@ from twamp.web import WebServer, prometheus_application
 SCRAPE_SECONDS = 10.0  # for the event loop to answer
 
 
-class Outcome(IntEnum):
-    """twping's exit codes."""
-
-    MEASURED = 0
-    NO_SET_UP = 1
-    INTERRUPTED = 2
-    NOTHING_BACK = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One target, and who sets its sessions up."""
-
-    name: str
-    config: PingConfig
-    dialler: SessionSource[Any]
-
-
 class Monitor:
-    """``options``: report-interval, how to report, and where the metrics are.
+    """Measures the targets that :meth:`watch` adds, from :meth:`run` until :meth:`stop`.
 
-    ``prober`` answers ``/probe`` beside the metrics.  After :meth:`run`: what came of it.
+    ``options`` say how to report and where the metrics are; ``warn`` takes what the user should know;
+    ``prober`` answers ``/probe`` beside the metrics.
     """
 
     def __init__(
         self,
         options: PingConfig,
-        targets: Sequence[Measured],
         output: Output,
         warn: Callable[[str], None],
         prober: Prober | None = None,
@@ -62,57 +42,53 @@ class Monitor:
         self._output = output
         self._warn = warn
         self._prober = prober
-        self._named = len(targets) > 1
         self._style = Style(
             unit=UNITS[options.units], percentiles=options.percentiles, unix_time=False
         )
         self._ended = asyncio.Event()
         self._cannot_write = False
-        self.interrupted = False  # by SIGINT
-        self._measured = [
-            Watch(target.name, target.config, target.dialler, report=self._report, warn=warn)
-            for target in targets
-        ]
+        self._interrupted = False
+        self._watches: list[Watch] = []
+
+    def watch(self, name: str, config: PingConfig, source: SessionSource) -> None:
+        """Adds a target, before :meth:`run`; ConfigError for one that needs too much memory."""
+        self._watches.append(Watch(name, config, source, report=self._report, warn=self._warn))
 
     @property
     def outcome(self) -> Outcome:
-        """Of all targets together."""
-        if self.interrupted:
+        """What became of all targets together, once :meth:`run` is over."""
+        if self._interrupted:
             return Outcome.INTERRUPTED
-        if not self._measured:
+        if not self._watches:
             return Outcome.MEASURED
-        if not any(each.connections for each in self._measured):
+        if not any(each.connections for each in self._watches):
             return Outcome.NO_SET_UP
-        came = any(tally.received for each in self._measured for tally in each.totals().tallies)
+        came = any(tally.received for each in self._watches for tally in each.totals().tallies)
         return Outcome.MEASURED if came else Outcome.NOTHING_BACK
 
     async def run(self) -> None:
-        """Until it is stopped.  OSError or ConfigError when the metrics cannot be served."""
-        loop = asyncio.get_running_loop()
+        """Measures until it is stopped; OSError or ConfigError when the metrics cannot be served."""
         async with contextlib.AsyncExitStack() as stack:
             await self._serve_metrics(stack)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, functools.partial(self._on_signal, number))
-                stack.callback(loop.remove_signal_handler, number)
             async with asyncio.TaskGroup() as tasks:
-                for each in self._measured:
+                for each in self._watches:
                     tasks.create_task(each.run(), name=f"twping {each.name}")
-                if not self._measured:
+                if not self._watches:
                     await self._ended.wait()
         if not self._options.quiet:
-            for each in self._measured:
+            for each in self._watches:
                 self._write(self._total(each.totals()))
 
-    def stop(self) -> None:
-        """Ends it soon, or when called again at once; from the loop's thread."""
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Ends it soon, or when called again at once; from the loop's thread.
+
+        ``interrupted``: the user did not wait for the end, which the outcome then says.
+        """
+        self._interrupted = self._interrupted or interrupted
         again = self._ended.is_set()
         self._ended.set()
-        for each in self._measured:
+        for each in self._watches:
             each.stop(drain=not again)
-
-    def _on_signal(self, number: int) -> None:
-        self.interrupted = self.interrupted or number == signal.SIGINT
-        self.stop()
 
     # ---- reports ---------------------------------------------------------------------------------
 
@@ -121,7 +97,7 @@ class Monitor:
             percentiles = self._style.percentiles
             self._write(json_line(interval, "interval", version=version(), percentiles=percentiles))
         else:
-            self._write(interval_line(interval, self._style, named=self._named))
+            self._write(interval_line(interval, self._style, named=len(self._watches) > 1))
 
     def _total(self, interval: ReportInterval) -> str:
         if self._options.json:
@@ -185,5 +161,5 @@ class Monitor:
                     for place, tally in enumerate(each.totals().tallies)
                 ],
             )
-            for each in self._measured
+            for each in self._watches
         ]

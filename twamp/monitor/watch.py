@@ -11,18 +11,18 @@ import contextlib
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from random import Random
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from twamp.config.ping import PingConfig
-from twamp.control.client import ControlClient
-from twamp.engine.session_sender import MOST_PACKETS, SenderConfig, SenderStats, SessionSender
+from twamp.engine.session_sender import MOST_PACKETS, SenderStats, SessionSender
+from twamp.engine.session_source import OpenSession, OpenSessions, SessionSource
 from twamp.errors import TWPING_REMEDIES, ConfigError, RemoteProtocolError, TwampError, explain
 from twamp.metrics.interval import ReportInterval
 from twamp.metrics.tally import SessionFold, Tally
+from twamp.monitor.backoff import Backoff
 from twamp.protocol.schedule import parse_intervals, send_times
 from twamp.protocol.timestamps import NS
 
@@ -35,49 +35,6 @@ STOP_SECONDS = 1.0  # and so long when the user wants to go
 LEAST_ROWS, MOST_ROWS = 256, 1 << 20
 LEAST_DUPLICATE_ROWS = 1024
 NOT_YET = "not connected yet"
-
-
-SessionT = TypeVar("SessionT")  # what a SessionSource knows of a session that was accepted
-
-
-class OpenSessions(NamedTuple, Generic[SessionT]):
-    """A connection with sessions that have been started."""
-
-    client: ControlClient
-    sessions: Sequence[SessionT]
-
-
-class SessionSource(Protocol[SessionT]):
-    """Who sets sessions up, as often as asked: Refused, ProtocolError or OSError when it cannot."""
-
-    warnings: list[str]  # what the user should know, since they were last emptied
-
-    def open(self) -> AbstractAsyncContextManager[OpenSessions[SessionT]]: ...
-
-    def sender_config(self, session: SessionT, start_ns: int) -> SenderConfig: ...
-
-    def make_sender(self, session: SessionT, config: SenderConfig) -> SessionSender: ...
-
-
-class Backoff:
-    """Seconds to wait before trying again: from ``first``, doubled each time up to ``most``.
-
-    Each is multiplied by chance, 0.5 to 1, so that many clients of one Server do not come back together.
-    """
-
-    def __init__(self, random: Random, first: float = 1.0, most: float = 60.0) -> None:
-        self._random = random
-        self._first = first
-        self._most = most
-        self._next = first
-
-    def next(self) -> float:
-        seconds, self._next = self._next, min(2 * self._next, self._most)
-        return seconds * self._random.uniform(0.5, 1)
-
-    def reset(self) -> None:
-        """All is well again."""
-        self._next = self._first
 
 
 @dataclass(eq=False)
@@ -139,7 +96,7 @@ def rows_for(config: PingConfig) -> int:
     return rows
 
 
-class Watch(Generic[SessionT]):
+class Watch:
     """The measurement of one target: :meth:`run` it, :meth:`stop` it.
 
     ``report`` is called with each interval, in order; ``warn`` with what the user should know.
@@ -150,7 +107,7 @@ class Watch(Generic[SessionT]):
         self,
         name: str,
         config: PingConfig,
-        dialler: SessionSource[SessionT],
+        source: SessionSource,
         *,
         report: Callable[[ReportInterval], None],
         warn: Callable[[str], None],
@@ -162,7 +119,7 @@ class Watch(Generic[SessionT]):
         self.config = config
         self.connections = 0  # that have been set up
         self.last: ReportInterval | None = None  # the latest that was told of
-        self._dialler = dialler
+        self._source = source
         self._report = report
         self._warn = warn
         self._random = random or Random()
@@ -274,7 +231,7 @@ class Watch(Generic[SessionT]):
     async def _attempt(self) -> None:
         """Connects and measures as long as it goes; then waits until it is time to try again."""
         try:
-            async with self._dialler.open() as opened:
+            async with self._source.open() as opened:
                 if self._reason not in ("", NOT_YET):
                     self._warn(f"{self.name}: measuring again")
                 self._pass_warnings_on()
@@ -301,13 +258,13 @@ class Watch(Generic[SessionT]):
 
     def _pass_warnings_on(self) -> None:
         """Once each, however often the same is met."""
-        for warning in self._dialler.warnings:
+        for warning in self._source.warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self._warn(f"{self.name}: {warning}")
-        self._dialler.warnings.clear()
+        self._source.warnings.clear()
 
-    async def _measure(self, opened: OpenSessions[SessionT]) -> Exception | None:
+    async def _measure(self, opened: OpenSessions) -> Exception | None:
         """Sends until stopped, or until it cannot go on, and says why; all is collected then."""
         start_ns = time.monotonic_ns() + LEAD_NS
         with contextlib.ExitStack() as stack:
@@ -318,7 +275,7 @@ class Watch(Generic[SessionT]):
             stack.callback(self._sessions.clear)
             self._open_since_ns = time.monotonic_ns()
             running = [asyncio.create_task(one.sender.run()) for one in self._sessions]
-            ending = asyncio.create_task(opened.client.wait_for_the_end())
+            ending = asyncio.create_task(opened.wait_for_the_end())
             try:
                 failure = await self._watch(running, ending)
             finally:
@@ -334,19 +291,19 @@ class Watch(Generic[SessionT]):
                 self._tell()
         if failure is None:
             with contextlib.suppress(OSError, TwampError):
-                await opened.client.stop_sessions()
+                await opened.stop()
         return failure
 
-    def _new_session(self, place: int, session: SessionT, start_ns: int) -> _Session:
+    def _new_session(self, place: int, session: OpenSession, start_ns: int) -> _Session:
         times = send_times(parse_intervals(self.config.interval), self._random)
         config = replace(
-            self._dialler.sender_config(session, start_ns),
+            self._source.sender_config(session, start_ns),
             schedule=array("Q", islice(times, self._rows)),
             count=self._most_packets,
             duplicates_size=max(LEAST_DUPLICATE_ROWS, self._rows // 4),
         )
         fold = SessionFold(self._loss_timeout_ns)
-        return _Session(place, self._dialler.make_sender(session, config), start_ns, times, fold)
+        return _Session(place, self._source.make_sender(session, config), start_ns, times, fold)
 
     async def _watch(
         self, running: Sequence[asyncio.Task[None]], ending: asyncio.Task[None]

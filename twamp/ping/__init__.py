@@ -1,1 +1,10 @@
-"""The measuring program, twping."""
+"""The measuring program, twping.
+
+command_line   what the command line asks for
+sessions       test sessions over TWAMP-Control, and their Session-Senders
+run            one finite run, or as much of it as there is when it is interrupted
+output         the report that the options ask for, and the exit code
+summary_files  a file for each summary (-p)
+progress       how a long run is getting on, on a terminal
+credentials    accepted modes and the user's passphrase
+"""

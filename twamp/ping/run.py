@@ -1,77 +1,45 @@
-"""One run of twping: a connection, the sessions on it, and what came of their packets."""
+"""One finite run: it opens sessions, sends their packets, and keeps what came back."""
 
 import asyncio
 import contextlib
 import errno
-import random
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any
 
 from twamp.config.ping import PingConfig
-from twamp.config.target import Target
-from twamp.control.client import (
-    REQUESTS_AHEAD,
-    AcceptedSession,
-    ControlClient,
-    Credentials,
-    SessionRequest,
-)
-from twamp.endpoint import Endpoint, IPAddress
-from twamp.engine.native import EngineClockModel
-from twamp.engine.session_sender import SenderConfig, SessionSender
-from twamp.engine.stamping import open_stamping
-from twamp.errors import TWPING_REMEDIES, Refused, TwampError, explain
+from twamp.engine.session_sender import SessionSender
+from twamp.engine.session_source import OpenSession, OpenSessions, SessionSource
+from twamp.errors import TWPING_REMEDIES, TwampError, explain
 from twamp.metrics.sample import Measurement
-from twamp.monitor.watch import OpenSessions
-from twamp.ping.credentials import credentials_of, modes_of
 from twamp.ping.progress import progress
-from twamp.protocol.schedule import make_schedule, parse_intervals
-from twamp.protocol.timestamps import NS, ntp_from_unix_ns
-from twamp.sockets import bind, ports_to_try
+from twamp.ping.sessions import ns_of
+from twamp.protocol.timestamps import ntp_from_unix_ns
 
 # The kernel turns timestamps on some milliseconds after they were asked for, and each session's
 # thread takes its time to begin.
 LEAD_NS = 50_000_000
 LEAD_OF_EACH_NS = 1_000_000
-ONE_BY_ONE = 8  # sessions
 # After Ctrl-C replies on their way are still read for so many seconds.
 DRAIN = 1.0
 
 
-@dataclass(frozen=True)
-class OpenSession:
-    """A session that the Server has accepted, and our end of it."""
-
-    accepted: AcceptedSession
-    sock: socket.socket
-
-
 class Run:
-    """One run: connect, request every session, start, send, stop."""
+    """One run over the sessions that ``source`` opens: :meth:`run` it once, :meth:`interrupt` it early."""
 
-    def __init__(
-        self, config: PingConfig, target: Target, credentials: Credentials | None = None
-    ) -> None:
+    def __init__(self, config: PingConfig, source: SessionSource) -> None:
         self.config = config
-        self.target = target
-        self.credentials = credentials
         self.interrupted = False
-        self.warnings: list[str] = []
+        self._source = source
         self._senders: list[SessionSender] = []
-        self._models: Sequence[EngineClockModel] = ()
-        self._hardware = False
         self._task: asyncio.Task[Any] | None = None
         self._early = asyncio.Event()  # set where waiting at the end is over
 
-    @classmethod
-    def of_file(cls, config: PingConfig, target: Target) -> "Run":
-        """With the passphrase of the configuration's key file."""
-        return cls(config, target, credentials_of(config))
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the user should know."""
+        return self._source.warnings
 
     async def run(self) -> list[Measurement]:
         """The measurements, one per session; what there is of them after :meth:`interrupt`.
@@ -128,168 +96,30 @@ class Run:
         for sender in self._senders:
             sender.stop(drain=drain)
 
-    @contextlib.asynccontextmanager
-    async def open(self, start_time: int = 0) -> AsyncIterator[OpenSessions[OpenSession]]:
-        """Connects, has every session accepted and started, and in the end closes all that.
-
-        ``start_time`` is an NTP timestamp, 0 means at once; errors as of :meth:`run`.
-        """
-        async with contextlib.AsyncExitStack() as stack:
-            self._senders.clear()
-            self._hardware = self._stamp_by_hardware(stack)
-            client = await self._connect()
-            await stack.enter_async_context(client)
-            receiver_address = await self._receiver_address(client)
-            ports = ports_to_try(self.config.port_range)
-            socks = [
-                stack.enter_context(
-                    bind(client.local, ports, self.config.port_range, self.config.interface)
-                )
-                for _ in range(self.config.session_count)
-            ]
-            requests = [self._request(client, sock, receiver_address, start_time) for sock in socks]
-            accepted = await self._ask(client, requests)
-            sessions = [OpenSession(*pair) for pair in zip(accepted, socks, strict=True)]
-            await client.start_sessions()
-            yield OpenSessions(client, sessions)
-
     async def _run(self) -> list[Measurement]:
         begin_unix_ns, begin_ns = time.time_ns(), time.monotonic_ns()
         delay_ns = ns_of(self.config.start_delay)
         start_time = ntp_from_unix_ns(begin_unix_ns + delay_ns) if delay_ns else 0
         async with contextlib.AsyncExitStack() as stack:
-            client, sessions = await stack.enter_async_context(self.open(start_time))
+            opened = await stack.enter_async_context(self._source.open(start_time))
+            sessions = opened.sessions
             earliest_ns = time.monotonic_ns() + LEAD_NS + len(sessions) * LEAD_OF_EACH_NS
             start_ns = max(begin_ns + delay_ns, earliest_ns)
             for session in sessions:
-                sender = self.make_sender(session, self.sender_config(session, start_ns))
+                config = self._source.sender_config(session, start_ns)
+                sender = self._source.make_sender(session, config)
+                self._senders.append(sender)
                 stack.callback(sender.close)
             packets = self.config.count * len(sessions)
             async with progress(self._senders, packets, sys.stderr, self.config.progress):
                 await self._send()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._early.wait(), float(self.config.end_delay))
-            await self._stop(client)
+            await self._stop(opened)
         return [
-            self._measurement(session.accepted, sender)
+            self._measurement(session, sender)
             for session, sender in zip(sessions, self._senders, strict=True)
         ]
-
-    def make_sender(self, session: OpenSession, config: SenderConfig) -> SessionSender:
-        """The session's sending end, which is told what is known of clocks; the caller closes it."""
-        sender = SessionSender(session.sock, config)
-        sender.set_clock_models(self._models)
-        self._senders.append(sender)
-        return sender
-
-    def _stamp_by_hardware(self, stack: contextlib.AsyncExitStack) -> bool:
-        """Whether the network card stamps until ``stack`` ends; why not is a warning."""
-        if self.config.hwtstamp == "no":
-            return False
-        assert self.config.interface is not None  # a rule of the config
-        strict = self.config.hwtstamp == "strict"
-        stamping, reason = open_stamping(self.config.interface, strict=strict)
-        if stamping is None:
-            self.warnings.append(reason)
-            return False
-        stack.callback(stamping.close)
-        reading = asyncio.create_task(stamping.run(self._know_clocks))
-        stack.callback(reading.cancel)
-        return True
-
-    def _know_clocks(self, models: Sequence[EngineClockModel]) -> None:
-        self._models = models
-        for sender in self._senders:
-            sender.set_clock_models(models)
-
-    async def _connect(self) -> ControlClient:
-        config, target = self.config, self.target
-        family = 0
-        if config.ipv4 or config.ipv6:
-            family = socket.AF_INET if config.ipv4 else socket.AF_INET6
-        try:
-            return await ControlClient.connect(
-                target.server,
-                target.port,
-                source_address=config.source_address,
-                family=family,
-                interface=config.interface,
-                credentials=self.credentials,
-                modes=modes_of(config.auth_mode),
-                maximum_count=config.maximum_pbkdf2_count,
-            )
-        except socket.gaierror as error:
-            raise OSError(
-                0, f"{target.server}: {error.strerror}; is the name right, and of this IP version?"
-            ) from None
-
-    async def _receiver_address(self, client: ControlClient) -> IPAddress | None:
-        """Where test packets go to; None leaves it to the Server (zero in the request)."""
-        if self.target.host != self.target.server:
-            family = socket.AF_INET if client.remote.ip_version == 4 else socket.AF_INET6
-            try:
-                found = await asyncio.get_running_loop().getaddrinfo(
-                    self.target.host, 0, family=family, type=socket.SOCK_DGRAM
-                )
-            except socket.gaierror as error:
-                raise OSError(0, f"{self.target.host}: {error.strerror}") from None
-            return Endpoint.from_sockaddr(found[0][4]).address
-        return None if self.config.zero_addresses else client.remote.address
-
-    def _request(
-        self,
-        client: ControlClient,
-        sock: socket.socket,
-        receiver_address: IPAddress | None,
-        start_time: int,
-    ) -> SessionRequest:
-        port = sock.getsockname()[1]
-        return SessionRequest(
-            sender_port=port,
-            # Any will do; what perfSONAR's asks for is the number that the sender has.
-            receiver_port=port,
-            padding_length=self.config.padding,
-            start_time=start_time,
-            timeout_ns=ns_of(self.config.loss_timeout),
-            dscp=self.config.test_dscp_value,
-            sender_address=None if self.config.zero_addresses else client.local.address,
-            receiver_address=receiver_address,
-        )
-
-    async def _ask(
-        self, client: ControlClient, requests: Sequence[SessionRequest]
-    ) -> list[AcceptedSession]:
-        granted: list[AcceptedSession] = []
-        # Few are asked for one by one: some Servers may understand no more.
-        ahead = 1 if len(requests) <= ONE_BY_ONE else REQUESTS_AHEAD
-        try:
-            async for session in client.request_sessions(requests, ahead):
-                granted.append(session)  # noqa: PERF401 (those before a refusal count)
-        except Refused as error:
-            if not granted:
-                raise
-            raise Refused(
-                f"{error}; it granted {len(granted)} of {len(requests)} sessions: "
-                f"ask for fewer with --session-count {len(granted)}",
-                accept=error.accept,
-            ) from None
-        return granted
-
-    def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
-        """What a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
-        config = self.config
-        return SenderConfig(
-            peer=session.accepted.reflector,
-            schedule=make_schedule(parse_intervals(config.interval), config.count, random.Random()),
-            start_ns=start_ns,
-            loss_timeout_ns=ns_of(config.loss_timeout),
-            padding_length=config.padding,
-            zero_padding=config.zero_padding,
-            dscp=config.test_dscp_value,
-            hardware=self._hardware,
-            mode=session.accepted.mode,
-            keys=session.accepted.keys,
-        )
 
     async def _send(self) -> None:
         """Every session to its end; then the first failure, if there was one."""
@@ -300,30 +130,26 @@ class Run:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _stop(self, client: ControlClient) -> None:
+    async def _stop(self, opened: OpenSessions) -> None:
         """What was measured stays measured, even if the Server has gone meanwhile."""
         try:
-            await client.stop_sessions()
+            await opened.stop()
         except (OSError, TwampError) as error:
-            self.warnings.append(
+            self._source.warnings.append(
                 f"the sessions could not be stopped: {explain(error, TWPING_REMEDIES)}"
             )
 
-    def _measurement(self, accepted: AcceptedSession, sender: SessionSender) -> Measurement:
+    def _measurement(self, session: OpenSession, sender: SessionSender) -> Measurement:
         stats = sender.stats()
         return Measurement(
-            sid=accepted.sid,
-            source=accepted.sender,
-            destination=accepted.reflector,
+            sid=session.sid,
+            source=session.source,
+            destination=session.destination,
             samples=sender.samples,
             duplicates=sender.duplicates,
             loss_timeout_ns=ns_of(self.config.loss_timeout),
             drops=stats.drops,
             send_errors=stats.send_errors,
-            source_host=self.config.source_address or "",
-            destination_host=self.target.host,
+            source_host=session.source_host,
+            destination_host=session.destination_host,
         )
-
-
-def ns_of(seconds: Decimal) -> int:
-    return int(seconds * NS)

@@ -1,0 +1,156 @@
+"""What twping's command line asks for: options, the target, a file of targets, or a saved run to report."""
+
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from twamp.config.arguments import HIDDEN, Parser, add_arguments, given_fields, spelled_out
+from twamp.config.ping import PingConfig
+from twamp.config.row import Given, key_of
+from twamp.config.target import Target, read_target
+from twamp.errors import ConfigError
+from twamp.monitor.targets import Targets, read_targets
+from twamp.ping.summary_files import require_directory
+from twamp.report.pictures import require_plot
+
+EXIT_CODES = """\
+Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 a threshold of --fail was crossed, or
+nothing came back (with -R 0: the rows say it, and perfSONAR's readers of them take any other code for a
+run that failed).  SIGTERM ends --continuous as its natural end does: with 0, 1 or 3.
+"""
+# The options that a report of a saved run may have.
+OF_REPORTS = frozenset(
+    {
+        *("json", "samples", "csv", "influx", "bin", "raw", "machine", "bucket_width", "plot"),
+        *("fail", "packets_per_summary", "save_summaries", "directory", "verbose", "unix_time"),
+        *("units", "quiet", "percentiles"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The words of a command line; ``fields`` are the options of PingConfig that were given."""
+
+    host: str | None
+    server: str | None
+    config_file: str | None
+    fields: Mapping[str, Any]
+
+
+def parser() -> Parser:
+    """The command line: one option per row of :class:`~twamp.config.ping.PingConfig`."""
+    result = Parser(
+        prog="twping",
+        description="Measure the round trip to a TWAMP Server (RFC 5357).",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    result.add_argument(
+        "host",
+        nargs="?",
+        metavar="HOST",
+        help="host, host:port, IPv6 address or [IPv6 address]:port",
+    )
+    result.add_argument(
+        "server", nargs="?", metavar="SERVER", help="the TWAMP Server, if it is not at HOST"
+    )
+    result.add_argument(
+        "--config",
+        dest="config_file",
+        metavar="FILE",
+        help="TOML file of targets to measure without an end (implies --continuous)",
+    )
+    add_arguments(result, PingConfig)
+    result.add_argument("-F", dest="file", help=HIDDEN)
+    return result
+
+
+def parse(arguments: Sequence[str]) -> CommandLine:
+    """Splits the command line into its words; ConfigError for what is no option."""
+    spelled = map(_spell_out, spelled_out(PingConfig, arguments))
+    options = parser().parse_args([*spelled])
+    if options.file is not None:
+        raise ConfigError(
+            "-F: we do not write perfSONAR's owp files; -R prints every packet and --json the whole "
+            "report: twping -R … > FILE"
+        )
+    return CommandLine(
+        options.host, options.server, options.config_file, given_fields(PingConfig, options)
+    )
+
+
+def _spell_out(argument: str) -> str:
+    """``-v`` and ``-v5`` never take the next word, as ``-v HOST`` shows (perfSONAR's ``-v[N]``)."""
+    match = re.fullmatch(r"-v(\d*)|(--verbose)", argument, re.ASCII)
+    return argument if match is None else f"--verbose={match[1] or 'all'}"
+
+
+def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | None]:
+    """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
+    return measurement_of(parse(arguments))
+
+
+def measurement_of(command_line: CommandLine) -> tuple[PingConfig, Target | None]:
+    """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
+    config = PingConfig(**command_line.fields)
+    if config.save_summaries:
+        require_directory(config.directory)
+    if config.plot is not None:
+        require_plot(config.plot)
+    host = command_line.host
+    if config.loopback:
+        if host is not None:
+            raise ConfigError(f"loopback: measures itself, not {host!r}; give HOST or --loopback")
+        return config, None
+    if host is None:
+        raise ConfigError("HOST is missing; for example twping 192.0.2.1, or twping --loopback")
+    return with_source(config), target_of(host, config, command_line.server)
+
+
+def target_of(host: str, config: PingConfig, server: str | None = None) -> Target:
+    """The host that is measured and its Server, the host itself unless there is another."""
+    port, zero_addresses = config.control_port, config.zero_addresses
+    return read_target(host, server, default_port=port, zero_addresses=zero_addresses)
+
+
+def with_source(config: PingConfig) -> PingConfig:
+    """The options with an interface that ``-S`` names as the one to bind to, as perfSONAR takes it."""
+    name = config.source_address
+    if name is None or name not in (interface for _, interface in socket.if_nameindex()):
+        return config
+    if config.interface not in (None, name):
+        raise ConfigError(
+            f"source-address: {name} is an interface, but {config.interface} is asked for"
+        )
+    return replace(config, source_address=None, interface=name)
+
+
+def targets_of(command_line: CommandLine) -> Targets:
+    """The targets of ``--config``, under the options of the command line.
+
+    Raises as :func:`~twamp.monitor.targets.read_targets` does.
+    """
+    if command_line.host is not None:
+        raise ConfigError(f"config: the targets are in the file; leave {command_line.host!r} out")
+    assert command_line.config_file is not None
+    return read_targets(
+        command_line.config_file,
+        {field: Given(value, "command line") for field, value in command_line.fields.items()},
+    )
+
+
+def read_report_command_line(arguments: Sequence[str]) -> tuple[PingConfig, str]:
+    """The options of ``twping report FILE``, and the file; ConfigError if they are wrong."""
+    command_line = parse(arguments)
+    alien = [key_of(name) for name in command_line.fields if name not in OF_REPORTS]
+    if alien:
+        raise ConfigError(f"{alien[0]}: twping report measures nothing, so leave it out")
+    if command_line.host is None or command_line.server is not None:
+        raise ConfigError("twping report FILE takes one file, of -R or of --json --samples")
+    config = PingConfig(**command_line.fields)
+    if config.plot is not None:
+        require_plot(config.plot)
+    return config, command_line.host

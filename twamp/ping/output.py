@@ -1,0 +1,172 @@
+"""The report of a finite run: its pieces, printing them, and the exit code that it earns."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from twamp.config.ping import PingConfig
+from twamp.config.row import key_of, rows
+from twamp.errors import TWPING_REMEDIES, ConfigError, explain
+from twamp.metrics.cut import by_packets
+from twamp.metrics.measure import measure
+from twamp.metrics.sample import Measurement
+from twamp.metrics.threshold import Threshold
+from twamp.monitor.outcome import Outcome
+from twamp.ping.sessions import ns_of
+from twamp.ping.summary_files import save
+from twamp.report.json_tree import json_tree
+from twamp.report.packets import packet_lines, raw_rows
+from twamp.report.perfsonar import machine_summary
+from twamp.report.pictures import TERMINAL, draw, terminal_text
+from twamp.report.rows import csv_lines, influx_lines
+from twamp.report.text import heading, text_summary, text_total
+from twamp.report.units import UNITS, Style
+from twamp.version import version
+
+
+def report(
+    measurements: Sequence[Measurement],
+    config: PingConfig,
+    saved: Mapping[str, Any] | None = None,
+) -> Iterator[str]:
+    """The report that the options ask for, piece by piece, each with its line ends.
+
+    ``saved`` is the configuration of the run where that is not ``config``.
+    """
+    style = Style(
+        unit=UNITS[config.units], percentiles=config.percentiles, unix_time=config.unix_time
+    )
+    if config.json:
+        tree = json_tree(
+            measurements,
+            version=version(),
+            configuration=configuration(config) if saved is None else saved,
+            percentiles=config.percentiles,
+            with_samples=config.samples,
+        ) | {"failed": [str(threshold) for threshold in crossed(measurements, config)]}
+        yield json.dumps(tree, indent=2) + "\n"
+    elif config.csv or config.influx:
+        lines = csv_lines if config.csv else influx_lines
+        yield from lines(measurements, ns_of(config.bin))
+    elif config.raw:
+        for place, measurement in enumerate(measurements):
+            yield "\n" if place else ""
+            yield from (row + "\n" for row in raw_rows(measurement))
+    elif not config.quiet:
+        yield from _summaries(measurements, config, style)
+    if config.plot == TERMINAL:
+        yield terminal_text(measurements, colour=has_colour())
+    elif config.plot is not None:
+        draw(measurements, config.plot)
+
+
+def _summaries(
+    measurements: Sequence[Measurement], config: PingConfig, style: Style
+) -> Iterator[str]:
+    for measurement in measurements:
+        for part in by_packets(measurement, config.packets_per_summary):
+            pieces = _summary(part, config, style)
+            if config.save_summaries:
+                kind = "sum" if config.machine else "txt"
+                yield f"{save(config.directory, part, kind, pieces)}\n"
+            else:
+                yield from pieces
+    if len(measurements) > 1 and not config.machine and not config.save_summaries:
+        yield text_total(measurements, style)
+
+
+def _summary(measurement: Measurement, config: PingConfig, style: Style) -> Iterator[str]:
+    if config.machine:
+        yield machine_summary(
+            measurement,
+            unix_times=config.unix_time,
+            dscp=config.test_dscp_value,
+            padding_length=config.padding,
+            bucket_width=config.bucket_width,
+        )
+        return
+    if config.verbose:
+        yield heading(measurement)
+        for line in islice(packet_lines(measurement, style), config.verbose):
+            yield line + "\n"
+    yield text_summary(measurement, style)
+
+
+def has_colour() -> bool:
+    """Whether standard output is a terminal, and NO_COLOR does not say otherwise."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def crossed(measurements: Sequence[Measurement], config: PingConfig) -> list[Threshold]:
+    """The thresholds of ``--fail`` that all sessions together have crossed."""
+    metrics = measure(*measurements)
+    return [threshold for threshold in config.fail if threshold.is_crossed(metrics)]
+
+
+def configuration(config: PingConfig) -> dict[str, Any]:
+    """The options by key; times in nanoseconds."""
+    result: dict[str, Any] = {}
+    for field, _ in rows(PingConfig):
+        value = getattr(config, field)
+        if isinstance(value, Decimal):
+            value = ns_of(value)
+        elif field == "percentiles":
+            value = [float(percent) for percent in value]
+        elif field == "fail":
+            value = [str(threshold) for threshold in value]
+        result[key_of(field)] = value
+    return result
+
+
+def print_report(
+    measurements: Sequence[Measurement],
+    config: PingConfig,
+    saved: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Prints the report and judges it; ``saved`` as in :func:`report`."""
+    try:
+        _print(report(measurements, config, saved))
+    except (ConfigError, OSError) as error:  # a file that could not be written after all
+        complain(explain(error, TWPING_REMEDIES))
+        return Outcome.NO_SET_UP
+    return judge(measurements, config)
+
+
+def judge(measurements: Sequence[Measurement], config: PingConfig) -> Outcome:
+    """The exit code that the measurements earn; reasons for a bad one go to standard error."""
+    metrics = measure(*measurements)
+    if not metrics.received:
+        complain(_silence(metrics.sent, measurements))
+        # A reader of rows sees the loss in them, and takes another code for a run that failed.
+        return Outcome.MEASURED if config.raw and not config.fail else Outcome.NOTHING_BACK
+    failed = crossed(measurements, config)
+    for threshold in failed:
+        complain(f"failed: {threshold}")
+    return Outcome.NOTHING_BACK if failed else Outcome.MEASURED
+
+
+def _silence(sent: int, measurements: Sequence[Measurement]) -> str:
+    ports = ", ".join(str(measurement.destination) for measurement in measurements[:3])
+    more = ", …" if len(measurements) > 3 else ""
+    return (
+        f"none of {sent} packets came back; "
+        f"does a firewall or NAT stop UDP to {ports}{more} or back?"
+    )
+
+
+def complain(text: str) -> None:
+    """Writes one line to standard error."""
+    print(f"twping: {text}", file=sys.stderr)
+
+
+def _print(pieces: Iterable[str]) -> None:
+    try:
+        sys.stdout.writelines(pieces)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has had enough (`twping … | head`); nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,224 @@
+"""Test sessions over TWAMP-Control: twping's source of them (RFC 5357 section 3)."""
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from twamp.config.ping import PingConfig
+from twamp.config.target import Target
+from twamp.control.client import (
+    REQUESTS_AHEAD,
+    AcceptedSession,
+    ControlClient,
+    Credentials,
+    SessionRequest,
+)
+from twamp.endpoint import Endpoint, IPAddress
+from twamp.engine.native import EngineClockModel
+from twamp.engine.session_sender import SenderConfig, SessionSender
+from twamp.engine.session_source import OpenSession
+from twamp.engine.stamping import open_stamping
+from twamp.errors import Refused
+from twamp.ping.credentials import modes_of
+from twamp.protocol.schedule import make_schedule, parse_intervals
+from twamp.protocol.timestamps import NS
+from twamp.sockets import bind, ports_to_try
+
+ONE_BY_ONE = 8  # sessions
+
+
+@dataclass(frozen=True)
+class TwampOpenSessions:
+    """Sessions that have been started on one control connection."""
+
+    client: ControlClient
+    sessions: Sequence[OpenSession]
+
+    async def wait_for_the_end(self) -> None:
+        await self.client.wait_for_the_end()
+
+    async def stop(self) -> None:
+        await self.client.stop_sessions()
+
+
+class TwampSessions:
+    """A :class:`~twamp.engine.session_source.SessionSource`: asks the Server of ``target`` for sessions."""
+
+    def __init__(
+        self, config: PingConfig, target: Target, credentials: Credentials | None = None
+    ) -> None:
+        self.config = config
+        self.target = target
+        self.credentials = credentials
+        self.warnings: list[str] = []
+        self._senders: list[SessionSender] = []
+        self._models: Sequence[EngineClockModel] = ()
+        self._hardware = False
+
+    @contextlib.asynccontextmanager
+    async def open(self, start_time: int = 0) -> AsyncIterator[TwampOpenSessions]:
+        """Connects, has every session accepted and started, and in the end closes the connection."""
+        async with contextlib.AsyncExitStack() as stack:
+            self._senders.clear()
+            self._hardware = self._stamp_by_hardware(stack)
+            client = await self._connect()
+            await stack.enter_async_context(client)
+            receiver_address = await self._receiver_address(client)
+            ports = ports_to_try(self.config.port_range)
+            socks = [
+                stack.enter_context(
+                    bind(client.local, ports, self.config.port_range, self.config.interface)
+                )
+                for _ in range(self.config.session_count)
+            ]
+            requests = [self._request(client, sock, receiver_address, start_time) for sock in socks]
+            accepted = await self._ask(client, requests)
+            sessions = [self._opened(*pair) for pair in zip(accepted, socks, strict=True)]
+            await client.start_sessions()
+            yield TwampOpenSessions(client, sessions)
+
+    def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
+        """What a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
+        config = self.config
+        return SenderConfig(
+            peer=session.destination,
+            schedule=make_schedule(parse_intervals(config.interval), config.count, random.Random()),
+            start_ns=start_ns,
+            loss_timeout_ns=ns_of(config.loss_timeout),
+            padding_length=config.padding,
+            zero_padding=config.zero_padding,
+            dscp=config.test_dscp_value,
+            hardware=self._hardware,
+            mode=session.mode,
+            keys=session.keys,
+        )
+
+    def make_sender(self, session: OpenSession, config: SenderConfig) -> SessionSender:
+        """The session's sending end, which learns what is known of clocks; the caller closes it."""
+        sender = SessionSender(session.sock, config)
+        sender.set_clock_models(self._models)
+        self._senders.append(sender)
+        return sender
+
+    # ---- hardware timestamps ---------------------------------------------------------------------
+
+    def _stamp_by_hardware(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Whether the network card stamps until ``stack`` ends; why not is a warning."""
+        if self.config.hwtstamp == "no":
+            return False
+        assert self.config.interface is not None  # a rule of the config
+        strict = self.config.hwtstamp == "strict"
+        stamping, reason = open_stamping(self.config.interface, strict=strict)
+        if stamping is None:
+            self.warnings.append(reason)
+            return False
+        stack.callback(stamping.close)
+        reading = asyncio.create_task(stamping.run(self._know_clocks))
+        stack.push_async_callback(_cancelled, reading)
+        return True
+
+    def _know_clocks(self, models: Sequence[EngineClockModel]) -> None:
+        self._models = models
+        for sender in self._senders:
+            sender.set_clock_models(models)
+
+    # ---- the control connection ------------------------------------------------------------------
+
+    async def _connect(self) -> ControlClient:
+        config, target = self.config, self.target
+        family = 0
+        if config.ipv4 or config.ipv6:
+            family = socket.AF_INET if config.ipv4 else socket.AF_INET6
+        try:
+            return await ControlClient.connect(
+                target.server,
+                target.port,
+                source_address=config.source_address,
+                family=family,
+                interface=config.interface,
+                credentials=self.credentials,
+                modes=modes_of(config.auth_mode),
+                maximum_count=config.maximum_pbkdf2_count,
+            )
+        except socket.gaierror as error:
+            raise OSError(
+                0, f"{target.server}: {error.strerror}; is the name right, and of this IP version?"
+            ) from None
+
+    async def _receiver_address(self, client: ControlClient) -> IPAddress | None:
+        """Where test packets go to; None leaves it to the Server (zero in the request)."""
+        if self.target.host != self.target.server:
+            family = socket.AF_INET if client.remote.ip_version == 4 else socket.AF_INET6
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(
+                    self.target.host, 0, family=family, type=socket.SOCK_DGRAM
+                )
+            except socket.gaierror as error:
+                raise OSError(0, f"{self.target.host}: {error.strerror}") from None
+            return Endpoint.from_sockaddr(found[0][4]).address
+        return None if self.config.zero_addresses else client.remote.address
+
+    def _request(
+        self,
+        client: ControlClient,
+        sock: socket.socket,
+        receiver_address: IPAddress | None,
+        start_time: int,
+    ) -> SessionRequest:
+        port = sock.getsockname()[1]
+        return SessionRequest(
+            sender_port=port,
+            # Any will do; what perfSONAR's asks for is the number that the sender has.
+            receiver_port=port,
+            padding_length=self.config.padding,
+            start_time=start_time,
+            timeout_ns=ns_of(self.config.loss_timeout),
+            dscp=self.config.test_dscp_value,
+            sender_address=None if self.config.zero_addresses else client.local.address,
+            receiver_address=receiver_address,
+        )
+
+    async def _ask(
+        self, client: ControlClient, requests: Sequence[SessionRequest]
+    ) -> list[AcceptedSession]:
+        granted: list[AcceptedSession] = []
+        # Few are asked for one by one: some Servers may understand no more.
+        ahead = 1 if len(requests) <= ONE_BY_ONE else REQUESTS_AHEAD
+        try:
+            async for session in client.request_sessions(requests, ahead):
+                granted.append(session)  # noqa: PERF401 (those before a refusal count)
+        except Refused as error:
+            if not granted:
+                raise
+            raise Refused(
+                f"{error}; it granted {len(granted)} of {len(requests)} sessions: "
+                f"ask for fewer with --session-count {len(granted)}",
+                accept=error.accept,
+            ) from None
+        return granted
+
+    def _opened(self, accepted: AcceptedSession, sock: socket.socket) -> OpenSession:
+        return OpenSession(
+            sid=accepted.sid,
+            source=accepted.sender,
+            destination=accepted.reflector,
+            sock=sock,
+            source_host=self.config.source_address or "",
+            destination_host=self.target.host,
+            mode=accepted.mode,
+            keys=accepted.keys,
+        )
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    """Cancels a task and waits until it has gone."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def ns_of(seconds: Decimal) -> int:
+    return int(seconds * NS)
