@@ -1,7 +1,8 @@
-"""A table and pictures of a run: ``python -m benchmarks.report RUN.json [--readme FILE] [--plots DIRECTORY]``.
+"""A table and pictures of a run: ``python -m benchmarks.report RUN.json [--readme] [--plots DIRECTORY]``.
 
 RUN.json is what ``python -m pytest benchmarks --benchmark-json=RUN.json`` wrote.  The table has a row for each
-benchmark, with its headlines; ``--readme`` puts it between the marks in that file, else it is printed.
+benchmark, with its headlines; ``--readme`` puts it between the marks in the README of the benchmarks, or in
+FILE; without, it is printed.
 ``--plots`` draws what the run has figures for, as SVG and PNG, and needs matplotlib (the ``plot`` extra).
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+README = Path(__file__).with_name("README.md")
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
 
@@ -149,7 +151,14 @@ def _save(figure: Any, path: Path) -> list[Path]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A table and pictures of a run of the benchmarks.")
     parser.add_argument("run", type=Path, metavar="RUN.json")
-    parser.add_argument("--readme", type=Path, help="put the table into this file")
+    parser.add_argument(
+        "--readme",
+        nargs="?",
+        type=Path,
+        const=README,
+        metavar="FILE",
+        help="put the table into the README of the benchmarks, or into FILE",
+    )
     parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw into it")
     options = parser.parse_args(arguments)
     try:

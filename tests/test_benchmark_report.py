@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.report import BEGIN, END, ReportError, main, read_run, replace_table, table
+from benchmarks.report import BEGIN, END, README, ReportError, main, read_run, replace_table, table
 
 PNG, SVG = b"\x89PNG", b"<?xml"
 
@@ -85,6 +85,10 @@ def test_the_table_takes_the_place_of_another(run_file: Path) -> None:
     for _ in range(2):
         assert main([str(run_file), "--readme", str(readme)]) == 0
         assert readme.read_text() == f"before\n{BEGIN}\n{TABLE}\n{END}\nafter\n"
+
+
+def test_the_readme_of_the_benchmarks_has_a_place_for_it() -> None:
+    assert replace_table(README.read_text(), TABLE).count(TABLE) == 1
 
 
 def test_a_page_without_a_place_for_it_stays_as_it_is() -> None:

@@ -1,0 +1,76 @@
+"""The manual pages: shown without a warning, whole, and installed."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NOT_TESTED
+from tests.documents.blocks import MAN, ROOT
+from twamp.engine.native import enum_names
+
+PAGES = sorted(MAN.iterdir())
+NAMES = {
+    *("twampd.8", "twping.1", "twampctl.1"),
+    *("twampd.toml.5", "twping-targets.5", "twamp-timestamps.7"),
+}
+
+
+def test_there_is_a_page_for_each_program_file_and_for_timestamps() -> None:
+    assert {page.name for page in PAGES} == NAMES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "show",
+    [
+        ("mandoc", "-Tlint", "-W", "warning"),
+        ("man", "--warnings", "-Tutf8", "-l"),
+    ],
+    ids=lambda show: show[0],
+)
+def test_a_page_is_shown_without_a_warning(page: Path, show: tuple[str, ...]) -> None:
+    if shutil.which(show[0]) is None:
+        pytest.skip(f"{NOT_TESTED}: {show[0]} is not on PATH")
+    done = subprocess.run(
+        [*show, str(page)],
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "80"},
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == b""
+    assert done.returncode == 0, done.stdout.decode()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_can_be_copied_from_a_page(page: Path) -> None:
+    """A hyphen without its escape may be shown as another character."""
+    text = re.sub(r'^[.\']\\".*$', "", page.read_text(), flags=re.MULTILINE)
+    assert re.findall(r"(?<![\w\\-])--?[a-zA-Z][\w-]*", text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_references_lead_to_pages(page: Path) -> None:
+    known = NAMES | {"ptp4l.8", "phc2sys.8", "adjtimex.2"}
+    for name, section in re.findall(r"^\.BR ([\w.\\-]+) \((\d)\)", page.read_text(), re.MULTILINE):
+        assert f"{name.replace(chr(92), '')}.{section}" in known
+
+
+def test_every_reason_of_a_drop_is_explained() -> None:
+    text = (MAN / "twampd.8").read_text()
+    [section] = re.findall(r'\.\\" names: drops\n(.*?)\.\\" end', text, re.DOTALL)
+    assert set(re.findall(r"^\.TP\n\.B (\w+)$", section, re.MULTILINE)) == set(
+        enum_names("tw_drop", "TW_DROP_")
+    )
+
+
+def test_pages_are_installed_where_man_looks() -> None:
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    installed = setup["data-files"]
+    for page in PAGES:
+        assert f"twamp/data/man/*{page.suffix}" in installed[f"share/man/man{page.suffix[1:]}"]
