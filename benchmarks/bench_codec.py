@@ -20,7 +20,7 @@ from twamp.protocol.control_messages import (
 )
 from twamp.protocol.message import Message
 from twamp.protocol.packets import ReflectorPacket, SenderPacket
-from twamp.protocol.reflect import Arrival, reflect, stamp
+from twamp.protocol.reflect import UNAUTHENTICATED, Arrival, reflect, stamp
 
 MESSAGES: Mapping[str, Message] = {
     message.__class__.__name__: message
@@ -80,9 +80,9 @@ def bench_reflect_in_python(benchmark: Any, length: int) -> None:
     count = 10 if benchmark.disabled else 20_000
 
     def whole_reflection() -> bytes:
-        reply = reflect(request, arrival)
+        reply = reflect(UNAUTHENTICATED, request, arrival)
         assert isinstance(reply, bytes)
-        return stamp(reply, 1 << 63)
+        return stamp(UNAUTHENTICATED, reply, 1 << 63)
 
     reply = bytearray(whole_reflection())
     rounds = interleave(

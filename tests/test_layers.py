@@ -49,9 +49,7 @@ PURE_PYTHON = {
 # C: the folders, and what each may include.
 MAY_INCLUDE: dict[str, tuple[str, ...]] = {
     "api": ("packet/wire.h", "api/", "<stdint.h>", "<stddef.h>"),
-    "packet": (
-        *("api/", "packet/", "<string.h>", "<errno.h>", "<stddef.h>", "<stdint.h>", "<assert.h>"),
-    ),
+    "packet": (*("api/", "packet/", "<string.h>", "<errno.h>", "<stddef.h>", "<stdint.h>"),),
     "kernel": ("api/", "packet/octets.h", "kernel/", "<"),
     "reflector": ("api/", "packet/", "kernel/", "reflector/", "<"),
     "sender": ("api/", "packet/", "kernel/", "sender/", "<"),

@@ -27,9 +27,10 @@ static int copy(const uint8_t *request, size_t length, const struct tw_arrival *
 static int reflect_and_stamp(const uint8_t *request, size_t length,
                              const struct tw_arrival *arrival, uint8_t *reply)
 {
-    const int octets = tw_reflect(request, length, arrival, reply);
+    const struct tw_layout *layout = tw_layout(TW_LAYOUT_UNAUTHENTICATED);
+    const int octets = tw_reflect(layout, request, length, arrival, reply);
 
-    tw_reflect_stamp(reply, arrival->receive_timestamp);
+    tw_reflect_stamp(layout, reply, arrival->receive_timestamp);
     return octets;
 }
 

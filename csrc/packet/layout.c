@@ -53,3 +53,13 @@ AT(tw_secured_reflector_packet, sender_ttl, 80);
 AT(tw_secured_reflector_packet, mbz_6, 81);
 AT(tw_secured_reflector_packet, hmac, 96);
 SIZE(tw_secured_reflector_packet, 112);
+
+/* One offset serves request and reply (struct tw_layout). */
+#define SAME(field, one, other)                                                                    \
+    _Static_assert(offsetof(struct one, field) == offsetof(struct other, field), #one "." #field)
+SAME(sequence_number, tw_sender_packet, tw_reflector_packet);
+SAME(timestamp, tw_sender_packet, tw_reflector_packet);
+SAME(error_estimate, tw_sender_packet, tw_reflector_packet);
+SAME(sequence_number, tw_secured_sender_packet, tw_secured_reflector_packet);
+SAME(timestamp, tw_secured_sender_packet, tw_secured_reflector_packet);
+SAME(error_estimate, tw_secured_sender_packet, tw_secured_reflector_packet);

@@ -1,7 +1,6 @@
 /* batch.c: packets in, replies out (RFC 5357 section 4.2); every packet ends as reflected or as one
  * named drop.  Nothing is allocated, and no lock is known here. */
 #include "reflector/batch.h"
-#include "api/reflect.h"
 #include "kernel/clock.h"
 #include "packet/octets.h"
 
@@ -167,6 +166,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
         }
         session = &pool->sessions[verdict->session];
         verdict->generation = session->generation;
+        verdict->layout = session->layout;
         verdict->light = session->light;
         verdict->tos = session->light ? verdict->rx.tos & DSCP_BITS : session->tos;
         verdict->cipher = session->cipher;
@@ -185,44 +185,8 @@ static struct tw_numbering *numbering_of(struct tw_batch *batch, const struct tw
     return numbering;
 }
 
-/* The reply to a packet of a secured session, sealed as far as it can be before T3 is known; its
+/* The reply to packet i under that number, sealed as far as it can be before T3 is known; its
  * length, or -TW_DROP_.... */
-static int reflect_secured(struct tw_cipher *cipher, uint8_t *request, size_t length,
-                           const struct tw_arrival *arrival, uint8_t *reply)
-{
-    int result;
-
-    if (length < sizeof(struct tw_secured_sender_packet))
-        return -TW_DROP_SHORT;
-    if (!tw_cipher_unseal_request(cipher, request))
-        return -TW_DROP_HMAC;
-    result = tw_reflect_secured(request, length, arrival, reply);
-    /* Authenticated mode does not cover the timestamps: all cryptography before T3. */
-    if (result > 0 && tw_cipher_mode(cipher) == TW_MODE_AUTHENTICATED)
-        tw_cipher_seal_reply(cipher, reply);
-    return result;
-}
-
-/* Of a sender packet in clear: in every mode it stands first. */
-static uint32_t number_of(const uint8_t *request)
-{
-    be32 number;
-
-    memcpy(&number, request, sizeof number);
-    return tw_get32(number);
-}
-
-/* No state: the reply has the number of the request.  No amplifying: it is not longer. */
-static int reflect_light(const uint8_t *request, size_t length, struct tw_arrival arrival,
-                         uint8_t *reply)
-{
-    if (length < sizeof(struct tw_reflector_packet))
-        return -TW_DROP_SHORT;
-    arrival.sequence_number = number_of(request);
-    return tw_reflect(request, length, &arrival, reply);
-}
-
-/* The reply to packet i under that number; its length, or -TW_DROP_.... */
 static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *reply)
 {
     const struct tw_verdict *verdict = &batch->verdicts[i];
@@ -232,14 +196,19 @@ static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *repl
         .error_estimate = batch->error_estimates[verdict->source],
         .sender_ttl = verdict->rx.ttl,
     };
+    struct tw_cipher *cipher = verdict->cipher;
     uint8_t *request = batch->rx.vectors[i].iov_base;
     const size_t length = batch->rx.headers[i].msg_len;
+    int result;
 
-    if (verdict->cipher != NULL)
-        return reflect_secured(verdict->cipher, request, length, &arrival, reply);
-    if (verdict->light)
-        return reflect_light(request, length, arrival, reply);
-    return tw_reflect(request, length, &arrival, reply);
+    if (cipher != NULL && length >= verdict->layout->shortest_request &&
+        !tw_cipher_unseal_request(cipher, request))
+        return -TW_DROP_HMAC;
+    result = tw_reflect(verdict->layout, request, length, &arrival, reply);
+    /* Authenticated mode does not cover the timestamps: all cryptography before T3. */
+    if (result > 0 && cipher != NULL && tw_cipher_mode(cipher) == TW_MODE_AUTHENTICATED)
+        tw_cipher_seal_reply(cipher, reply);
+    return result;
 }
 
 static struct tw_outgoing reply_to(const struct tw_verdict *verdict,
@@ -247,6 +216,7 @@ static struct tw_outgoing reply_to(const struct tw_verdict *verdict,
 {
     return (struct tw_outgoing){
         .cipher = verdict->cipher,
+        .layout = verdict->layout,
         .session = verdict->session,
         .light = verdict->light,
         .plain = numbering->plain,
@@ -273,8 +243,9 @@ static int build(struct tw_batch *batch)
             verdict->drop = (uint8_t)-length;
             continue;
         }
-        verdict->sender_number = number_of(rx->vectors[i].iov_base);
-        verdict->number = verdict->light ? verdict->sender_number : numbering->next++;
+        verdict->sender_number = tw_read32(rx->vectors[i].iov_base);
+        verdict->number =
+            verdict->layout->number_copied ? verdict->sender_number : numbering->next++;
         tx->vectors[replies].iov_len = (size_t)length;
         tw_mmsg_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &verdict->rx);
         batch->outbox.replies[replies] = reply_to(verdict, numbering);

@@ -20,6 +20,7 @@ struct tw_verdict {
     uint64_t lag_ns;     /* of the kernel's stamp behind the device's, and 1; 0 = not both came */
     struct tw_cipher
         *cipher; /* of the session, if it is secured; lasts for this turn of the loop */
+    const struct tw_layout *layout; /* of the session */
     struct tw_rx rx;
     uint32_t session; /* row; TW_POOL_NONE = of no session */
     uint32_t generation;

@@ -1,8 +1,8 @@
 /* outbox.c: T3 is read once for each send call, right before it; what that costs in error is what
  * the call takes, so the call is made as large as the budget, and no larger. */
 #include "reflector/outbox.h"
-#include "api/reflect.h"
 #include "kernel/clock.h"
+#include "packet/reflect_head.h"
 
 #include <errno.h>
 #include <string.h>
@@ -154,14 +154,10 @@ static void stamp(struct tw_outbox *outbox, int i, uint64_t timestamp)
     struct tw_outgoing *reply = &outbox->replies[i];
     uint8_t *octets = outbox->io.vectors[i].iov_base;
 
-    if (reply->cipher == NULL) {
-        tw_reflect_stamp(octets, timestamp);
-        return;
-    }
     if (reply->sealed)
         return;
-    tw_reflect_secured_stamp(octets, timestamp);
-    if (tw_cipher_mode(reply->cipher) == TW_MODE_ENCRYPTED) {
+    tw_reflect_head_stamp(reply->layout, octets, timestamp);
+    if (reply->cipher != NULL && tw_cipher_mode(reply->cipher) == TW_MODE_ENCRYPTED) {
         tw_cipher_seal_reply(reply->cipher, octets);
         reply->sealed = 1;
     }

@@ -11,11 +11,12 @@
 /* What is known of a reply beside its octets, which are in io; the caller's to fill in. */
 struct tw_outgoing {
     struct tw_cipher *cipher; /* that seals it; NULL = none */
-    uint32_t session;         /* row: replies of one session may leave together */
-    uint8_t light;            /* of any peer: then only those of one peer */
-    uint8_t plain;            /* never as a segment: the kernel has refused that for this session */
-    uint8_t sealed;           /* an earlier attempt has encrypted its T3 */
-    uint8_t drop;             /* result: enum tw_drop, 0 = sent */
+    const struct tw_layout *layout;
+    uint32_t session; /* row: replies of one session may leave together */
+    uint8_t light;    /* of any peer: then only those of one peer */
+    uint8_t plain;    /* never as a segment: the kernel has refused that for this session */
+    uint8_t sealed;   /* an earlier attempt has encrypted its T3 */
+    uint8_t drop;     /* result: enum tw_drop, 0 = sent */
     uint8_t group;
 };
 

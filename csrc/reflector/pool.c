@@ -103,6 +103,14 @@ int tw_pool_bury(struct tw_pool *pool)
     return -1;
 }
 
+static const struct tw_layout *layout_of(const struct tw_session_config *config)
+{
+    if (config->peer.ip_version == 0)
+        return tw_layout(TW_LAYOUT_LIGHT);
+    return tw_layout(config->mode == TW_MODE_UNAUTHENTICATED ? TW_LAYOUT_UNAUTHENTICATED
+                                                             : TW_LAYOUT_SECURED);
+}
+
 int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_session_config *config)
 {
     const struct tw_index_key key = tw_index_key(&config->peer, socket);
@@ -121,6 +129,7 @@ int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_sessi
     session = &pool->sessions[row];
     *session = (struct tw_pool_session){
         .key = key,
+        .layout = layout_of(config),
         .deadline_ns = UINT64_MAX,
         .generation = (session->generation + 1) & GENERATIONS,
         .used = 1,

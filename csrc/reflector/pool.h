@@ -1,6 +1,7 @@
 /* pool.h: the sockets of a Session-Reflector and the sessions that share them: rows, ids, free
  * lists. Memory alone, no system call, no lock: the caller holds one. */
 #pragma once
+#include "api/reflect.h"
 #include "api/reflector.h"
 #include "reflector/index.h"
 
@@ -11,8 +12,9 @@ struct tw_cipher;
 struct tw_pool_session {
     struct tw_index_key key; /* the peer, and the row of the socket as its scope */
     struct tw_session_stats stats;
-    uint64_t deadline_ns;     /* CLOCK_MONOTONIC */
-    struct tw_cipher *cipher; /* the caller's to close; NULL = unauthenticated */
+    uint64_t deadline_ns;           /* CLOCK_MONOTONIC */
+    struct tw_cipher *cipher;       /* the caller's to close; NULL = unauthenticated */
+    const struct tw_layout *layout; /* of its packets */
     uint32_t generation;
     uint32_t next_free;
     uint8_t used;

@@ -376,7 +376,7 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
     [
         ("clock_test", ["kernel/clock.c"]),
         ("index_test", ["reflector/index.c"]),
-        ("pool_test", ["reflector/pool.c", "reflector/index.c"]),
+        ("pool_test", ["reflector/pool.c", "reflector/index.c", "packet/reflect.c"]),
         (
             "rate_limit_test",
             ["reflector/rate_limit.c", "reflector/client_list.c", "reflector/index.c"],

@@ -21,7 +21,7 @@ from twamp.protocol.conversation import (
     check_mode,
 )
 from twamp.protocol.message import Message
-from twamp.protocol.reflect import Arrival, Drop, reflect
+from twamp.protocol.reflect import LAYOUTS, Arrival, Drop, reflect
 
 Target = Callable[[bytes], object]
 
@@ -40,11 +40,12 @@ def message_target(kind: type[Message]) -> Target:
         assert kind.parse(encoded) == message
         if issubclass(kind, cm.CommandMessage):
             assert cm.command_length(octets[:16]) == len(octets)
-        if issubclass(kind, packets.SenderPacket):
-            reply = reflect(octets, Arrival(1, 2, 3, 4))
-            if reply is not Drop.ERROR_ESTIMATE:
-                assert isinstance(reply, bytes)
-                assert len(reply) == max(41, len(octets))
+        for layout in LAYOUTS.values():
+            if issubclass(kind, layout.sender) and len(octets) >= layout.shortest_request:
+                reply = reflect(layout, octets, Arrival(1, 2, 3, 4))
+                if reply is not Drop.ERROR_ESTIMATE:
+                    assert isinstance(reply, bytes)
+                    assert len(reply) == max(layout.reply_octets, len(octets))
         return encoded
 
     return target

@@ -1,4 +1,4 @@
-"""The reflection: Python against recorded packets, C against Python."""
+"""The reflection in every layout: Python against recorded packets, C against Python."""
 
 import ctypes
 import random
@@ -7,22 +7,32 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.protocol.test_diagrams import layout_fields
+from tests.support.c_reflection import (
+    ROWS,
+    Reflecting,
+    in_place_by,
+    reflect_in_c,
+    reflecting_by,
+    stamp_in_c,
+)
 from tests.vectors import CAPTURED, VECTORS
 from twamp._native import ffi, lib
 from twamp.protocol.packets import ReflectorPacket, SenderPacket
-from twamp.protocol.reflect import Arrival, Drop, reflect, stamp
+from twamp.protocol.reflect import LAYOUTS, Arrival, Drop, reflect, stamp
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 COMPILER = shutil.which("cc")
 
 PLAIN = [vector for vector in VECTORS["test_packets"] if vector["mode"] == "unauthenticated"]
 # Of the features, those that leave the unauthenticated layouts as they are.
+STATELESS = "TWAMP Light, stateless (sequence number copied)"
 AS_PLAIN = [
     vector
     for vector in VECTORS["test_packet_features"]
@@ -31,52 +41,63 @@ AS_PLAIN = [
         "unauth, padding 40, truncation",
         "unauth, reflect-octets 10 of 40, truncation",
         "unauth, sender NTP, reflector PTPv2 (Z=1)",
-        "TWAMP Light, stateless (sequence number copied)",
+        STATELESS,
     )
 ]
-Reflecting = Callable[[bytes, Arrival], bytes | Drop]
-Stamping = Callable[[bytes, int], bytes]
-GUARD = 64  # octets behind the longest reply allowed
+Stamping = Callable[[str, bytes, int], bytes]
 
 
-def reflecting_by(tw_reflect: Any) -> Reflecting:
-    """Python's view of a C reflection; every octet that it has no business with is watched."""
-
-    def reflecting(request: bytes, arrival: Arrival) -> bytes | Drop:
-        room = max(len(request), ReflectorPacket.LAYOUT.size)
-        # Exactly as long as the request, so that AddressSanitizer sees a read beyond its end.
-        octets = ffi.new("uint8_t[]", len(request))
-        ffi.memmove(octets, request, len(request))
-        reply = ffi.new("uint8_t[]", b"\xa5" * (room + GUARD))
-        length = tw_reflect(
-            octets, len(request), ffi.new("struct tw_arrival *", arrival._asdict()), reply
-        )
-        written = max(length, 0)
-        assert written <= room
-        assert bytes(reply)[written : room + GUARD] == b"\xa5" * (room + GUARD - written)
-        if length < 0:
-            drops = [drop for drop in Drop if getattr(lib, f"TW_DROP_{drop.name}") == -length]
-            assert drops, f"C drops it for reason {-length}, Python has no such reason"
-            return drops[0]
-        return bytes(ffi.buffer(reply, length))
-
-    return reflecting
+def reflect_in_python(name: str, request: bytes, arrival: Arrival) -> bytes | Drop:
+    return reflect(LAYOUTS[name], request, arrival)
 
 
-reflect_in_c = reflecting_by(lib.tw_reflect)
-
-
-def stamp_in_c(reply: bytes, timestamp: int) -> bytes:
-    octets = ffi.new("uint8_t[]", len(reply))
-    ffi.memmove(octets, reply, len(reply))
-    lib.tw_reflect_stamp(octets, timestamp)
-    return bytes(octets)
+def stamp_in_python(name: str, reply: bytes, timestamp: int) -> bytes:
+    return stamp(LAYOUTS[name], reply, timestamp)
 
 
 BOTH = pytest.mark.parametrize(
     ("reflecting", "stamping"),
-    [pytest.param(reflect, stamp, id="python"), pytest.param(reflect_in_c, stamp_in_c, id="c")],
+    [
+        pytest.param(reflect_in_python, stamp_in_python, id="python"),
+        pytest.param(reflect_in_c, stamp_in_c, id="c"),
+    ],
 )
+EACH = pytest.mark.parametrize("name", LAYOUTS)
+
+
+# ---- the rows --------------------------------------------------------------------------------------
+
+
+def test_c_and_python_have_the_same_rows() -> None:
+    assert list(ROWS) == list(LAYOUTS)
+
+
+@EACH
+def test_a_row_says_the_same_in_c_and_in_python(name: str) -> None:
+    layout, row = LAYOUTS[name], lib.tw_layout(ROWS[name])[0]
+    in_c = {field: getattr(row, field) for field, _ in ffi.typeof(row).fields}
+    asked = {box.name: box.offset for box in layout_fields(layout.sender)}
+    answered = {box.name: box.offset for box in layout_fields(layout.reflector)}
+    assert in_c.pop("shortest_request") == layout.shortest_request
+    assert in_c.pop("request_octets") == layout.request_octets
+    assert in_c.pop("reply_octets") == layout.reply_octets
+    assert in_c.pop("number_copied") == layout.number_copied
+    assert in_c["timestamp"] == layout.timestamp == asked["timestamp"]
+    assert in_c["error_estimate"] == asked["error_estimate"]
+    assert asked["sequence_number"] == answered.pop("sequence_number") == 0
+    answered.pop("hmac", None)
+    assert in_c == answered
+
+
+@pytest.mark.parametrize("length", range(41, 120))
+def test_light_answers_with_as_many_octets_as_it_got(length: int) -> None:
+    request = bytes(SenderPacket(1, 2, 3, padding=bytes(length - 14)))
+    reply = reflect_in_python("light", request, Arrival(0, 0, 1, 64))
+    assert isinstance(reply, bytes)
+    assert len(reply) == length
+
+
+# ---- recorded packets ------------------------------------------------------------------------------
 
 
 @BOTH
@@ -86,12 +107,13 @@ def test_generated_packets_are_reflected_to_the_octet(
 ) -> None:
     expected = bytes.fromhex(vector["reflector_packet"])
     answer = ReflectorPacket.parse(expected)
-    arrival = Arrival(
-        answer.receive_timestamp, answer.sequence_number, answer.error_estimate, answer.sender_ttl
-    )
-    reply = reflecting(bytes.fromhex(vector["sender_packet"]), arrival)
+    stateless = vector.get("name") == STATELESS
+    name = "light" if stateless else "unauthenticated"
+    number = answer.sequence_number ^ 1 if stateless else answer.sequence_number
+    arrival = Arrival(answer.receive_timestamp, number, answer.error_estimate, answer.sender_ttl)
+    reply = reflecting(name, bytes.fromhex(vector["sender_packet"]), arrival)
     assert isinstance(reply, bytes)
-    assert stamping(reply, answer.timestamp) == expected
+    assert stamping(name, reply, answer.timestamp) == expected
 
 
 @BOTH
@@ -108,9 +130,7 @@ def test_captured_packets_are_reflected_as_the_reference_does(
             for direction, octets in packets
             if direction == "sender"
         }
-        for direction, expected in packets:
-            if direction == "sender":
-                continue
+        for expected in (octets for direction, octets in packets if direction == "reflector"):
             answer = ReflectorPacket.parse(expected)
             arrival = Arrival(
                 answer.receive_timestamp,
@@ -118,38 +138,50 @@ def test_captured_packets_are_reflected_as_the_reference_does(
                 answer.error_estimate,
                 answer.sender_ttl,
             )
-            reply = reflecting(requests[answer.sender_sequence_number], arrival)
+            request = requests[answer.sender_sequence_number]
+            reply = reflecting("unauthenticated", request, arrival)
             assert isinstance(reply, bytes)
-            assert stamping(reply, answer.timestamp) == expected
+            assert stamping("unauthenticated", reply, answer.timestamp) == expected
             reflected += 1
     assert reflected >= 8
 
 
 @BOTH
-@pytest.mark.parametrize(
-    ("length", "expected"), [(14, 41), (40, 41), (41, 41), (42, 42), (1472, 1472)]
-)
+@EACH
+@pytest.mark.parametrize("more", [0, 1, 26, 27, 28, 63, 64, 65, 1360])
 def test_a_reply_is_as_long_as_the_request_and_never_shorter_than_its_header(
-    length: int, expected: int, reflecting: Reflecting, stamping: Stamping
+    name: str, more: int, reflecting: Reflecting, stamping: Stamping
 ) -> None:
-    request = bytes(SenderPacket(1, 2, 3, padding=bytes(range(256)) * 6))[:length]
-    reply = reflecting(request, Arrival(0, 0, 1, 64))
+    layout = LAYOUTS[name]
+    sender = layout.sender(1, 2, 3, padding=bytes(range(256)) * 6)
+    request = bytes(sender)[: layout.shortest_request + more]
+    reply = reflecting(name, request, Arrival(0, 0, 1, 64))
     assert isinstance(reply, bytes)
-    assert len(reply) == expected
-    assert reply[41:] == request[14 : 14 + max(0, length - 41)]  # the first octets stay
+    assert len(reply) == max(len(request), layout.reply_octets)
+    kept = max(0, len(request) - layout.reply_octets)
+    assert reply[layout.reply_octets :] == sender.padding[:kept]  # the first octets stay
 
 
 # ---- C equals Python, and the comparison can fail --------------------------------------------------
 
-# Around the thresholds: random octets alone would hardly ever reach the reflecting branch.
-LENGTHS = st.sampled_from([0, 1, 13, 14, 15, 40, 41, 42, 67, 68, 69, 100]) | st.integers(0, 200)
+
+def lengths(name: str) -> st.SearchStrategy[int]:
+    """Around the thresholds: random octets alone would hardly ever reach the reflecting branch."""
+    layout = LAYOUTS[name]
+    thresholds = {layout.shortest_request, layout.request_octets, layout.reply_octets}
+    near = {size + step for size in thresholds for step in (-1, 0, 1)}
+    cut = layout.reply_octets + layout.reply_octets - layout.request_octets
+    some = st.sampled_from(sorted({0, 1, cut - 1, cut, cut + 1, *near}))
+    # Of Light's requests only those of one length get a reply without padding.
+    return some | st.just(layout.reply_octets) | st.integers(0, 250)
 
 
 @st.composite
-def requests(draw: Callable[..., Any]) -> bytes:
-    octets = bytearray(draw(st.binary(min_size=200, max_size=200)))
-    octets[13] = draw(st.sampled_from([0, 1, 255]) | st.integers(0, 255))
-    return bytes(octets[: draw(LENGTHS)])
+def requests(draw: Callable[..., Any], name: str) -> bytes:
+    octets = bytearray(draw(st.binary(min_size=250, max_size=250)))
+    multiplier = LAYOUTS[name].timestamp + 9
+    octets[multiplier] = draw(st.sampled_from([0, 1, 255]) | st.integers(0, 255))
+    return bytes(octets[: draw(lengths(name))])
 
 
 ARRIVALS = st.builds(
@@ -159,12 +191,20 @@ ARRIVALS = st.builds(
     st.integers(0, 2**16 - 1),
     st.integers(0, 255),
 )
-LONGEST = bytes(SenderPacket(1, 2, 3)) + random.Random(1).randbytes(lib.TW_PACKET_MAX - 14)
 
 
-def compare(reflecting: Reflecting) -> Counter[object]:
-    """Holds ``reflecting`` to Python's on a thousand packets; returns how often each outcome came."""
+def longest(name: str) -> bytes:
+    sender = LAYOUTS[name].sender(1, 2, 3)
+    padding = random.Random(1).randbytes(lib.TW_PACKET_MAX - LAYOUTS[name].request_octets)
+    return bytes(sender) + padding
+
+
+def compare(name: str, tw_reflect: Any, tw_layout: Any) -> Counter[object]:
+    """Holds a reflection in C to Python's on a thousand packets; returns how often each outcome came."""
     hits: Counter[object] = Counter()
+    head = LAYOUTS[name].reply_octets
+    reflecting = reflecting_by(tw_reflect, tw_layout)
+    in_place = in_place_by(tw_reflect, tw_layout)
 
     # Phase.generate alone: a mutant is to be found, not to be shown at its smallest.
     @settings(
@@ -174,77 +214,124 @@ def compare(reflecting: Reflecting) -> Counter[object]:
         derandomize=True,
         phases=[Phase.generate],
     )
-    @given(requests(), ARRIVALS)
+    @given(requests(name), ARRIVALS)
     def agree(request: bytes, arrival: Arrival) -> None:
-        expected = reflect(request, arrival)
-        hits[expected if isinstance(expected, Drop) else len(expected) > 41] += 1
-        assert reflecting(request, arrival) == expected
+        expected = reflect_in_python(name, request, arrival)
+        hits[expected if isinstance(expected, Drop) else len(expected) > head] += 1
+        assert reflecting(name, request, arrival) == expected
+        if len(request) <= head:
+            assert in_place(name, request, arrival) == expected
 
     agree()
     arrival = Arrival(1, 2, 3, 4)
-    assert reflecting(LONGEST, arrival) == reflect(LONGEST, arrival)
+    expected = reflect_in_python(name, longest(name), arrival)
+    assert reflecting(name, longest(name), arrival) == expected
     return hits
 
 
-def test_c_equals_python_on_random_packets() -> None:
-    hits = compare(reflect_in_c)
+@EACH
+def test_c_equals_python_on_random_packets(name: str) -> None:
+    hits = compare(name, lib.tw_reflect, lib.tw_layout)
     for outcome in (Drop.SHORT, Drop.ERROR_ESTIMATE, True, False):
         assert hits[outcome] >= 30, hits
 
 
-def test_the_packet_that_the_kernel_had_to_cut_is_dropped_in_c() -> None:
+@EACH
+def test_c_equals_python_with_a_row_that_its_compiler_has_not_seen(name: str) -> None:
+    row = ffi.new("struct tw_layout *", lib.tw_layout(ROWS[name])[0])
+    assert compare(name, lib.tw_reflect, lambda _: row)[True] >= 30
+
+
+@EACH
+def test_the_packet_that_the_kernel_had_to_cut_is_dropped_in_c(name: str) -> None:
     octets = ffi.new("uint8_t[]", lib.TW_PACKET_MAX + 1)
     reply = ffi.new("uint8_t[]", lib.TW_PACKET_MAX)
-    ffi.memmove(octets, LONGEST, len(LONGEST))
-    arrival = ffi.new("struct tw_arrival *")
-    assert lib.tw_reflect(octets, len(octets), arrival, reply) == -lib.TW_DROP_LONG
-    assert lib.tw_reflect(octets, len(octets) - 1, arrival, reply) == lib.TW_PACKET_MAX
+    ffi.memmove(octets, longest(name), lib.TW_PACKET_MAX)
+    layout, arrival = lib.tw_layout(ROWS[name]), ffi.new("struct tw_arrival *")
+    assert lib.tw_reflect(layout, octets, len(octets), arrival, reply) == -lib.TW_DROP_LONG
+    assert lib.tw_reflect(layout, octets, len(octets) - 1, arrival, reply) == lib.TW_PACKET_MAX
 
 
-# What a slip of the pen would make of csrc/packet/reflect.c; none that would crash instead of being wrong.
+class Mutant(NamedTuple):
+    """What a slip of the pen would make of the C text, and the layouts in which it shows."""
+
+    text: str
+    slip: str
+    layouts: tuple[str, ...] = tuple(LAYOUTS)
+
+
+NUMBER = "layout->number_copied ? number : arrival->sequence_number"
+COUNTING = ("unauthenticated", "secured")
+PADDING = "request + layout->request_octets, length - head"
+CLEARING = "__builtin_memset(reply, 0, layout->reply_octets);"
+# None that would crash instead of being wrong.
 MUTANTS = [
-    ("length < request_head", "length <= request_head"),
-    ("length < request_head", "length < reply_head"),
-    ("length > TW_PACKET_MAX", "length >= TW_PACKET_MAX"),
-    ("#define MULTIPLIER 1", "#define MULTIPLIER 0"),
-    ("octets[MULTIPLIER] == 0", "octets[MULTIPLIER] == 1"),
-    ("tw_put32(arrival->sequence_number)", "in.sequence_number"),
-    ("tw_put16(arrival->error_estimate)", "in.error_estimate"),
-    ("tw_put64(arrival->receive_timestamp)", "in.timestamp"),
-    ("out.sender_sequence_number = in.sequence_number;", ""),
-    ("out.sender_timestamp = in.timestamp;", "out.timestamp = in.timestamp;"),
-    ("out.sender_error_estimate = in.error_estimate;", ""),
-    ("= arrival->sender_ttl", "= 255"),
-    ("out = {0}", "out = {.mbz_2 = {0, 1}}"),
-    ("request + request_head, length - reply_head", "request + reply_head, length - reply_head"),
-    (
-        "request + request_head, length - reply_head",
-        "request + request_head, length - request_head",
+    Mutant("length < layout->shortest_request", "length <= layout->shortest_request"),
+    Mutant("length < layout->shortest_request", "length < layout->reply_octets", COUNTING),
+    Mutant("length < layout->shortest_request", "length < layout->request_octets", ("light",)),
+    Mutant("length > TW_PACKET_MAX", "length >= TW_PACKET_MAX"),
+    Mutant("#define TW_MULTIPLIER 1", "#define TW_MULTIPLIER 0"),
+    Mutant("TW_MULTIPLIER] == 0", "TW_MULTIPLIER] == 1"),
+    Mutant(NUMBER, "number", COUNTING),
+    Mutant(NUMBER, "arrival->sequence_number", ("light",)),
+    Mutant("arrival->error_estimate", "error_estimate"),
+    Mutant("arrival->receive_timestamp", "timestamp"),
+    Mutant("tw_write32(reply + layout->sender_sequence_number, number);", ""),
+    Mutant("reply + layout->sender_timestamp, ", "reply + layout->timestamp, "),
+    Mutant("tw_write16(reply + layout->sender_error_estimate, error_estimate);", ""),
+    Mutant("= arrival->sender_ttl", "= 255"),
+    Mutant(CLEARING, ""),
+    Mutant(CLEARING, CLEARING.replace("0", "1")),
+    Mutant(CLEARING, CLEARING.replace("reply_octets", "request_octets")),
+    Mutant(CLEARING, CLEARING + " number = tw_read32(request);"),
+    Mutant(CLEARING, CLEARING + " timestamp = tw_read64(request + layout->timestamp);"),
+    Mutant(PADDING, "request + head, length - head"),
+    Mutant(PADDING, "request + layout->request_octets, length - layout->request_octets"),
+    Mutant("return (int)length;", "return (int)(length + head - layout->request_octets);"),
+    Mutant("struct reflector, sender_ttl)", "struct reflector, sender_ttl) - 1"),
+    Mutant(
+        ".shortest_request = sizeof(struct tw_reflector_packet)",
+        ".shortest_request = sizeof(struct tw_sender_packet)",
+        ("light",),
     ),
-    ("return (int)length;", "return (int)(length + reply_head - request_head);"),
+    Mutant(".number_copied = 1", ".number_copied = 0", ("light",)),
 ]
 
 
+def test_every_layout_has_its_share_of_mutants() -> None:
+    shares = Counter(name for mutant in MUTANTS for name in mutant.layouts)
+    assert min(shares[name] for name in LAYOUTS) >= 20
+
+
+def built(mutant: Mutant, directory: Path) -> ctypes.CDLL:
+    """The mutant as a library."""
+    texts = {name: (CSRC / "packet" / name).read_text() for name in ("reflect.c", "reflect_head.h")}
+    found = sum(text.count(mutant.text) for text in texts.values())
+    assert found == 1, f"{mutant.text!r} stands {found} times in the C text, not once"
+    (directory / "packet").mkdir()
+    for name, text in texts.items():
+        (directory / "packet" / name).write_text(text.replace(mutant.text, mutant.slip))
+    library = directory / "mutant.so"
+    options = ["-std=gnu11", "-shared", "-fPIC", f"-I{directory}", f"-I{CSRC}", "-o", str(library)]
+    subprocess.run([str(COMPILER), *options, directory / "packet/reflect.c"], check=True)
+    return ctypes.CDLL(str(library))
+
+
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc) on this machine")
-@pytest.mark.parametrize(("text", "slip"), MUTANTS, ids=[slip for _, slip in MUTANTS])
-def test_the_comparison_catches_a_planted_mutant(text: str, slip: str, tmp_path: Path) -> None:
-    # The second half is the secured layouts', which tests/protocol/test_secured_packets.py mutates alike.
-    source, mark, secured = (
-        (CSRC / "packet/reflect.c").read_text().partition("\nint tw_reflect_secured")
-    )
-    assert source.count(text) == 1, "the mutant has lost its place in reflect.c"
-    (tmp_path / "reflect.c").write_text(source.replace(text, slip) + mark + secured)
-    library = tmp_path / "mutant.so"
-    options = ["-std=gnu11", "-shared", "-fPIC", f"-I{CSRC}", "-o", str(library)]
-    subprocess.run([str(COMPILER), *options, tmp_path / "reflect.c"], check=True)
-    address = ctypes.cast(ctypes.CDLL(str(library)).tw_reflect, ctypes.c_void_p).value
-    mutant = ffi.cast(
-        "int (*)(const uint8_t *, size_t, const struct tw_arrival *, uint8_t *)", address
-    )
-    with pytest.raises(AssertionError):
-        compare(reflecting_by(mutant))
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.slip or mutant.text)
+def test_the_comparison_catches_a_planted_mutant(mutant: Mutant, tmp_path: Path) -> None:
+    library = built(mutant, tmp_path)
+
+    def function(name: str) -> Any:
+        address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+        return ffi.cast(ffi.typeof(ffi.addressof(lib, name)), address)
+
+    for name in mutant.layouts:
+        with pytest.raises(AssertionError):
+            compare(name, function("tw_reflect"), function("tw_layout"))
 
 
-@given(st.binary(min_size=41, max_size=100), st.integers(0, 2**64 - 1))
-def test_c_and_python_stamp_alike(reply: bytes, timestamp: int) -> None:
-    assert stamp_in_c(reply, timestamp) == stamp(reply, timestamp)
+@EACH
+@given(st.binary(min_size=112, max_size=150), st.integers(0, 2**64 - 1))
+def test_c_and_python_stamp_alike(name: str, reply: bytes, timestamp: int) -> None:
+    assert stamp_in_c(name, reply, timestamp) == stamp_in_python(name, reply, timestamp)

@@ -1,10 +1,13 @@
 """The reflection (RFC 5357 section 4.2): one packet in, one packet out.
 
 This is the text to read; ``csrc/packet/reflect.c`` does the same, and a test holds the two together.
+What differs between the kinds of sessions is a row of :data:`LAYOUTS`, and nothing else.
 """
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from twamp.protocol.packets import (
     Packet,
@@ -18,48 +21,65 @@ from twamp.protocol.packets import (
 class Drop(Enum):
     """Why there is no reply; the names are those of the engine's counters."""
 
-    SHORT = "shorter than the sender packet of the mode"
+    SHORT = "shorter than the layout's shortest request"
     ERROR_ESTIMATE = "Multiplier 0 in the Error Estimate: corrupt"
 
 
 class Arrival(NamedTuple):
     """What the Session-Reflector knows of a packet beside its octets."""
 
-    receive_timestamp: int
-    sequence_number: int
+    receive_timestamp: int  # T2
+    sequence_number: int  # the reflector's own
     error_estimate: int
     sender_ttl: int
 
 
-def reflect(request: bytes, arrival: Arrival) -> bytes | Drop:
-    """The reply of unauthenticated mode, its Timestamp (T3) still 0: see :func:`stamp`."""
-    return _reflect(request, arrival, SenderPacket, ReflectorPacket)
+class Layout(NamedTuple):
+    """How the test packets of one kind of session are laid out and reflected."""
+
+    sender: type[SenderPacket | SecuredSenderPacket]
+    reflector: type[ReflectorPacket | SecuredReflectorPacket]
+    timestamp: int  # offset of the Timestamp, in octets
+    shortest_request: int  # octets; a shorter request is dropped
+    number_copied: bool = False  # the reply has its request's Sequence Number
+
+    @property
+    def request_octets(self) -> int:
+        """The length of a request before its padding."""
+        return self.sender.LAYOUT.size
+
+    @property
+    def reply_octets(self) -> int:
+        """The length of a reply before its padding."""
+        return self.reflector.LAYOUT.size
 
 
-def reflect_secured(request: bytes, arrival: Arrival) -> bytes | Drop:
-    """The same in the layouts of authenticated and encrypted mode; request and reply are in clear.
+UNAUTHENTICATED: Final = Layout(SenderPacket, ReflectorPacket, timestamp=4, shortest_request=14)
+# Authenticated and encrypted mode, in clear: sealing is twamp.protocol.crypto.PacketCipher's.
+SECURED: Final = Layout(
+    SecuredSenderPacket, SecuredReflectorPacket, timestamp=16, shortest_request=48
+)
+# TWAMP Light (RFC 5357 Appendix I) and STAMP without state (RFC 8762 section 4.2) keep no number of
+# their own.  A reply is never longer than its request, so that nobody can amplify traffic by it.
+LIGHT: Final = UNAUTHENTICATED._replace(shortest_request=41, number_copied=True)
 
-    Unsealing the request and sealing the reply is :class:`~twamp.protocol.crypto.PacketCipher`'s.
-    """
-    return _reflect(request, arrival, SecuredSenderPacket, SecuredReflectorPacket)
+LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
+    {"unauthenticated": UNAUTHENTICATED, "secured": SECURED, "light": LIGHT}
+)
 
 
-def _reflect(
-    request: bytes,
-    arrival: Arrival,
-    sender_layout: type[SenderPacket | SecuredSenderPacket],
-    reflector_layout: type[ReflectorPacket | SecuredReflectorPacket],
-) -> bytes | Drop:
-    if len(request) < sender_layout.LAYOUT.size:
+def reflect(layout: Layout, request: bytes, arrival: Arrival) -> bytes | Drop:
+    """The reply to ``request``, its Timestamp (T3) still 0 (see :func:`stamp`); or why there is none."""
+    if len(request) < layout.shortest_request:
         return Drop.SHORT
-    sender = sender_layout.parse(request)
+    sender = layout.sender.parse(request)
     # RFC 4656 section 4.1.2: a packet with Multiplier 0 is corrupt and SHOULD be discarded.
     if not sender.error_estimate & 0xFF:
         return Drop.ERROR_ESTIMATE
     # RFC 5357 section 4.2.1: as long as the request where its padding suffices; the end is cut.
-    padding_length = max(0, len(request) - reflector_layout.LAYOUT.size)
-    reply: Packet = reflector_layout(
-        sequence_number=arrival.sequence_number,
+    padding_length = max(0, len(request) - layout.reply_octets)
+    reply: Packet = layout.reflector(
+        sequence_number=sender.sequence_number if layout.number_copied else arrival.sequence_number,
         timestamp=0,
         error_estimate=arrival.error_estimate,
         receive_timestamp=arrival.receive_timestamp,
@@ -72,11 +92,6 @@ def _reflect(
     return bytes(reply)
 
 
-def stamp(reply: bytes, timestamp: int) -> bytes:
+def stamp(layout: Layout, reply: bytes, timestamp: int) -> bytes:
     """The reply with its Timestamp (T3), read as late as possible before it is sent."""
-    return reply[:4] + timestamp.to_bytes(8) + reply[12:]
-
-
-def stamp_secured(reply: bytes, timestamp: int) -> bytes:
-    """The same in the layout of the secured modes."""
-    return reply[:16] + timestamp.to_bytes(8) + reply[24:]
+    return reply[: layout.timestamp] + timestamp.to_bytes(8) + reply[layout.timestamp + 8 :]
