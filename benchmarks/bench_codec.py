@@ -11,16 +11,11 @@ from typing import Any
 import pytest
 
 from benchmarks.rounds import Side, interleave, publish
-from twamp.protocol.control_messages import (
-    Accept,
-    AcceptSession,
-    Modes,
-    RequestTWSession,
-    ServerGreeting,
-)
+from twamp.protocol.control_messages import AcceptSession, RequestTWSession, ServerGreeting
 from twamp.protocol.message import Message
 from twamp.protocol.packets import ReflectorPacket, SenderPacket
 from twamp.protocol.reflect import UNAUTHENTICATED, Arrival, reflect, stamp
+from twamp.protocol.registries import Accept, Modes
 
 MESSAGES: Mapping[str, Message] = {
     message.__class__.__name__: message

@@ -16,9 +16,9 @@ from benchmarks.load import Flow, Load
 from benchmarks.programs import bound, cores, pinned, responder
 from benchmarks.rounds import Side, interleave, publish
 from twamp.control.client import AcceptedSession, ControlClient, Credentials, SessionRequest
-from twamp.protocol.control_messages import Modes
 from twamp.protocol.crypto import PacketCipher, Protection
 from twamp.protocol.packets import SecuredSenderPacket
+from twamp.protocol.registries import Modes
 
 LENGTH = 112
 ALICE = Credentials("alice", b"a passphrase of some length")

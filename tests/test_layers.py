@@ -38,7 +38,7 @@ PACKAGE_DATA = ("importlib.metadata", "importlib.resources")
 # What only a program's __main__ may use, and the module that is excepted.
 OF_PROGRAMS = {"argparse": "config.arguments", "signal": None, "uvloop": None}
 # Modules that do not obey yet.  This list only gets shorter.
-NOT_YET = {"protocol.schedule", "ctl.hwtstamp"}
+NOT_YET = {"ctl.hwtstamp"}
 # These packages have no sockets, clocks, randomness, event loop or C: this is all they need of Python.
 PURE = ("protocol", "metrics")
 PURE_PYTHON = {

@@ -13,7 +13,7 @@ import pytest
 from twamp.config.ping import PingConfig
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Config, default_text, key_of, rows
-from twamp.protocol.conversation import TRANSITIONS, State, UnexpectedCommand
+from twamp.protocol.states import TRANSITIONS, State, UnexpectedCommand
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -14,9 +14,7 @@ from tests.support.by_hand import Responder, run
 from twamp.control.client import ControlClient, SessionRequest
 from twamp.errors import LocalProtocolError, Refused, RemoteProtocolError
 from twamp.protocol.control_messages import (
-    Accept,
     AcceptSession,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
@@ -25,6 +23,7 @@ from twamp.protocol.control_messages import (
     StopSessions,
 )
 from twamp.protocol.message import Message
+from twamp.protocol.registries import Accept, Modes
 
 GREETING = ServerGreeting(Modes.UNAUTHENTICATED, count=1024)
 START = ServerStart(Accept.OK)

@@ -7,13 +7,8 @@ from ipaddress import ip_network
 from tests.support.by_hand import ANSWER_WITHIN, Probe, RawClient, Responder, dropped, run
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.users import Users
-from twamp.protocol.control_messages import (
-    Accept,
-    Modes,
-    ServerGreeting,
-    ServerStart,
-    SetUpResponse,
-)
+from twamp.protocol.control_messages import ServerGreeting, ServerStart, SetUpResponse
+from twamp.protocol.registries import Accept, Modes
 
 
 async def greeted_modes(responder: Responder, host: str = "127.0.0.1") -> Modes | None:

@@ -15,13 +15,12 @@ from twamp.control.client import ControlClient, Credentials, SessionRequest
 from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.errors import Refused
 from twamp.protocol.control_messages import (
-    Accept,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
     SetUpResponse,
 )
+from twamp.protocol.registries import Accept, Modes
 
 MS = 1_000_000
 USERS = Users({"alice": b"pass phrase-42!", "bob": b"x"})

@@ -19,9 +19,7 @@ from twamp.config.reflector import ReflectorConfig
 from twamp.control.server import Server
 from twamp.engine.session_reflector import SessionReflector
 from twamp.protocol.control_messages import (
-    Accept,
     AcceptSession,
-    Modes,
     ServerGreeting,
     ServerStart,
     SetUpResponse,
@@ -29,6 +27,7 @@ from twamp.protocol.control_messages import (
     StartSessions,
     StopSessions,
 )
+from twamp.protocol.registries import Accept, Modes
 
 IP_RECVTTL = 12  # linux/in.h; the socket module lacks it
 

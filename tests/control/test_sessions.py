@@ -16,11 +16,8 @@ from tests.support.by_hand import (
     free_port,
     run,
 )
-from twamp.protocol.control_messages import (
-    Accept,
-    AcceptSession,
-    StopSessions,
-)
+from twamp.protocol.control_messages import AcceptSession, StopSessions
+from twamp.protocol.registries import Accept
 
 IP_RECVTTL = 12  # linux/in.h; the socket module lacks it
 

@@ -22,7 +22,7 @@ from twamp.config.row import key_of, rows
 from twamp.ctl.__main__ import parser as twampctl
 from twamp.monitor.exporter import target_families
 from twamp.monitor.targets import OF_A_TARGET, OF_THE_PROGRAM
-from twamp.protocol.conversation import TRANSITIONS, State, UnexpectedCommand
+from twamp.protocol.states import TRANSITIONS, State, UnexpectedCommand
 from twamp.reflector.exporter import METRICS
 
 ROOT = Path(__file__).parent.parent.parent

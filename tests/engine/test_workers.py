@@ -22,7 +22,7 @@ from twamp.config.reflector import ReflectorConfig
 from twamp.engine.session_reflector import SessionConfig, SessionReflector
 from twamp.engine.workers import Workers
 from twamp.errors import ConfigError
-from twamp.protocol.control_messages import Accept
+from twamp.protocol.registries import Accept
 
 LOOPBACK = ("--listen-address", "127.0.0.1")
 TWAMPD = (

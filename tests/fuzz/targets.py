@@ -12,16 +12,12 @@ from typing import Final
 from twamp.errors import RemoteProtocolError
 from twamp.protocol import control_messages as cm
 from twamp.protocol import packets
-from twamp.protocol.control_messages import Accept, Modes
-from twamp.protocol.conversation import (
-    Conversation,
-    Received,
-    Role,
-    UnexpectedCommand,
-    check_mode,
-)
-from twamp.protocol.message import Message
+from twamp.protocol.conversation import Conversation
+from twamp.protocol.framing import command_length
+from twamp.protocol.message import CommandMessage, Message
 from twamp.protocol.reflect import LAYOUTS, Arrival, Drop, reflect
+from twamp.protocol.registries import Accept, Modes
+from twamp.protocol.states import Received, Role, UnexpectedCommand, check_mode
 
 Target = Callable[[bytes], object]
 
@@ -38,8 +34,8 @@ def message_target(kind: type[Message]) -> Target:
         encoded = bytes(message)
         assert len(encoded) == len(octets)
         assert kind.parse(encoded) == message
-        if issubclass(kind, cm.CommandMessage):
-            assert cm.command_length(octets[:16]) == len(octets)
+        if issubclass(kind, CommandMessage):
+            assert command_length(octets[:16]) == len(octets)
         for layout in LAYOUTS.values():
             if issubclass(kind, layout.sender) and len(octets) >= layout.shortest_request:
                 reply = reflect(layout, octets, Arrival(1, 2, 3, 4))

@@ -8,9 +8,7 @@ from twamp.metrics.measure import measure
 from twamp.ping.command_line import read_command_line
 from twamp.ping.run import Run
 from twamp.ping.sessions import TwampSessions
-from twamp.protocol.control_messages import (
-    StopSessions,
-)
+from twamp.protocol.control_messages import StopSessions
 
 
 async def first_packet(ping: Run) -> None:

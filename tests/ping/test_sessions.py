@@ -8,11 +8,8 @@ import pytest
 from tests.support.scripted_server import ScriptedServer
 from tests.support.threaded_responder import responder
 from twamp.ping.__main__ import main
-from twamp.protocol.control_messages import (
-    Accept,
-    RequestTWSession,
-    StopSessions,
-)
+from twamp.protocol.control_messages import RequestTWSession, StopSessions
+from twamp.protocol.registries import Accept
 from twamp.protocol.timestamps import NS, interval_from_ns
 
 QUICK = ["-i", "0.002f", "-L", "0.5"]

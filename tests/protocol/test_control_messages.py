@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.vectors import CAPTURED, VECTORS, conversations
 from twamp.errors import LocalProtocolError, RemoteProtocolError
 from twamp.protocol import control_messages as cm
-from twamp.protocol.control_messages import Accept, Command, Modes
-from twamp.protocol.message import Message, converters
+from twamp.protocol.message import CommandMessage, Message, SidsMessage, converters
+from twamp.protocol.registries import Accept, Command, Modes
 
 BY_NAME: dict[str, type[Message]] = {
     "Request-TW-Session": cm.RequestTWSession,
@@ -112,7 +112,7 @@ def messages(draw: Callable[..., Any]) -> Message:
         name: draw(a_value(convert, 15 if name == "ip_version" else most))
         for (name, convert), most in zip(converters(kind).items(), largest, strict=False)
     }
-    if issubclass(kind, cm.SidsMessage):
+    if issubclass(kind, SidsMessage):
         sids = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=4)
         values["sids"] = tuple(draw(sids))
         values["hmac"] = draw(st.binary(min_size=16, max_size=16))
@@ -139,9 +139,9 @@ def test_octets_of_the_right_length_always_parse_unless_the_command_is_another(
 ) -> None:
     size = kind.LAYOUT.size
     octets = data.draw(st.binary(min_size=size, max_size=size))
-    if issubclass(kind, cm.SidsMessage):
+    if issubclass(kind, SidsMessage):
         octets = octets[:12] + (1).to_bytes(4) + bytes(32)
-    if issubclass(kind, cm.CommandMessage):
+    if issubclass(kind, CommandMessage):
         octets = bytes([kind.COMMAND]) + octets[1:]
     assert isinstance(kind.parse(octets), kind)
 
@@ -198,52 +198,6 @@ def test_what_does_not_fit_the_wire_is_our_own_error(message: Message, complaint
         bytes(message)
 
 
-def test_unknown_modes_are_kept_in_the_message_and_nowhere_else() -> None:
-    unknown = [Modes(0x80000001 | bits << 10) for bits in range(2000)]
-    assert [cm.ServerGreeting.parse(bytes(cm.ServerGreeting(m))).modes for m in unknown] == unknown
-    assert [int(~modes & modes) for modes in unknown] == [0] * len(unknown)
-    # An enum remembers every value that it ever made: 2^32 of them, were it up to the peer.
-    assert len(Modes._value2member_map_) <= 1 << 10
-
-
-def test_numbers_are_those_of_the_registries() -> None:
-    assert [(accept.name, accept.value) for accept in Accept] == [
-        ("OK", 0),
-        ("FAILURE", 1),
-        ("INTERNAL_ERROR", 2),
-        ("NOT_SUPPORTED", 3),
-        ("PERMANENT_RESOURCE_LIMITATION", 4),
-        ("TEMPORARY_RESOURCE_LIMITATION", 5),
-        ("SA_NOT_FOUND", 6),
-    ]
-    assert [(command.name, command.value) for command in Command] == [
-        ("FORBIDDEN", 1),
-        ("START_SESSIONS", 2),
-        ("STOP_SESSIONS", 3),
-        ("FETCH_SESSION", 4),
-        ("REQUEST_TW_SESSION", 5),
-        ("EXPERIMENTATION", 6),
-        ("START_N_SESSIONS", 7),
-        ("START_N_ACK", 8),
-        ("STOP_N_SESSIONS", 9),
-        ("STOP_N_ACK", 10),
-        ("REQUEST_TW_MICRO_SESSIONS", 11),
-    ]
-    assert [(mode.name, mode.value) for mode in Modes] == [
-        ("UNAUTHENTICATED", 1),
-        ("AUTHENTICATED", 2),
-        ("ENCRYPTED", 4),
-        ("MIXED", 8),
-        ("INDIVIDUAL_SESSION_CONTROL", 16),
-        ("REFLECT_OCTETS", 32),
-        ("SYMMETRICAL_SIZE", 64),
-        ("IKEV2_DERIVED", 128),
-        ("DSCP_ECN_MONITORING", 256),
-        ("PTPV2_TIMESTAMP", 512),
-    ]
-    assert (cm.SECURITY_MODES, cm.FEATURE_MODES) == (15, 0x3F0)
-
-
 SPARSE = [
     (cm.ServerGreeting(Modes(0), count=0), bytes(64)),
     (cm.SetUpResponse(Modes(0)), bytes(164)),
@@ -282,21 +236,3 @@ def test_a_type_p_descriptor_with_any_other_bit_is_no_dscp(descriptor: int) -> N
     assert (dscp is None) == bool(descriptor & 0xC0FFFFFF)
     if dscp is not None:
         assert cm.type_p_descriptor_from_dscp(dscp) == descriptor
-
-
-@given(messages())
-def test_the_first_block_tells_the_length_of_a_command(message: Message) -> None:
-    octets = bytes(message)
-    if isinstance(message, cm.CommandMessage):
-        assert cm.command_length(octets[:16]) == cm.command_length(octets) == len(octets)
-
-
-@pytest.mark.parametrize("number", [7, 8, 9, 10])
-def test_the_length_is_what_the_count_says_however_large(number: int) -> None:
-    first_block = bytes([number]) + b"\xff" * 15
-    assert cm.command_length(first_block) == 32 + 16 * (2**32 - 1)
-
-
-@pytest.mark.parametrize("number", [0, 1, 4, 6, 11, 12, 255])
-def test_other_command_numbers_have_no_known_length(number: int) -> None:
-    assert cm.command_length(bytes([number]) + bytes(15)) is None

@@ -8,7 +8,7 @@ import pytest
 
 from twamp._native import ffi
 from twamp.protocol import control_messages, packets
-from twamp.protocol.message import Message, converters
+from twamp.protocol.message import Message, SidsMessage, converters
 
 OCTET = 16  # columns of a diagram
 MBZ = ("mbz", "unused", "command")  # in the picture, not among the fields
@@ -70,7 +70,7 @@ def layout_fields(kind: type[Message]) -> list[Box]:
     names = list(converters(kind))
     size = kind.LAYOUT.size
     zeros, ones = kind.LAYOUT.unpack(bytes(size)), kind.LAYOUT.unpack(b"\xff" * size)
-    if issubclass(kind, control_messages.SidsMessage):
+    if issubclass(kind, SidsMessage):
         names.append("number_of_sessions")
     found = []
     for position, name in enumerate(names):

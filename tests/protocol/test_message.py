@@ -11,8 +11,9 @@ import pytest
 
 from twamp.errors import LocalProtocolError, RemoteProtocolError
 from twamp.protocol import control_messages, message, packets
-from twamp.protocol.control_messages import Accept, AcceptSession, Modes, SetUpResponse, StartNAck
+from twamp.protocol.control_messages import AcceptSession, SetUpResponse, StartNAck
 from twamp.protocol.message import Message
+from twamp.protocol.registries import Accept, Modes
 
 
 class Fruit(IntEnum):

@@ -1,12 +1,19 @@
 """Schedules: what ``-i`` means, and the send times that come of it."""
 
 from array import array
+from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import pytest
 
 from twamp.errors import ConfigError
 from twamp.protocol.schedule import Slot, make_schedule, parse_intervals
+
+
+def exponential(seed: int) -> Callable[[], float]:
+    """Draws that come again from the same seed."""
+    return partial(Random(seed).expovariate, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -62,17 +69,17 @@ def test_an_interval_of_more_than_a_day_is_refused() -> None:
 
 
 def test_a_fixed_schedule_waits_before_each_packet() -> None:
-    schedule = make_schedule(parse_intervals("0.5f"), 3, Random(1))
+    schedule = make_schedule(parse_intervals("0.5f"), 3, exponential(1))
     assert schedule == array("Q", [500_000_000, 1_000_000_000, 1_500_000_000])
 
 
 def test_slots_are_cycled() -> None:
-    schedule = make_schedule(parse_intervals("1f,0f,0.25f"), 7, Random(1))
+    schedule = make_schedule(parse_intervals("1f,0f,0.25f"), 7, exponential(1))
     assert [due_ns / 10**9 for due_ns in schedule] == [1, 1, 1.25, 2.25, 2.25, 2.5, 3.5]
 
 
 def test_exponential_waits_have_their_mean_and_their_spread() -> None:
-    schedule = make_schedule([Slot(1_000_000, True)], 20_000, Random(7))
+    schedule = make_schedule([Slot(1_000_000, True)], 20_000, exponential(7))
     waits = [after - before for before, after in zip([0, *schedule], schedule, strict=False)]
     mean = sum(waits) / len(waits)
     deviation = (sum((wait - mean) ** 2 for wait in waits) / len(waits)) ** 0.5
@@ -84,19 +91,20 @@ def test_exponential_waits_have_their_mean_and_their_spread() -> None:
 
 def test_a_schedule_comes_again_from_the_same_seed_only() -> None:
     intervals = parse_intervals("0.1e,0.1f")
-    again = make_schedule(intervals, 50, Random(3))
-    assert make_schedule(intervals, 50, Random(3)) == again
-    assert make_schedule(intervals, 50, Random(4)) != again
+    again = make_schedule(intervals, 50, exponential(3))
+    assert make_schedule(intervals, 50, exponential(3)) == again
+    assert make_schedule(intervals, 50, exponential(4)) != again
+
+
+def test_an_exponential_wait_is_so_many_means() -> None:
+    draws = iter([0.5, 2.0, 0.0])
+    schedule = make_schedule(parse_intervals("1e,0.25f"), 5, lambda: next(draws))
+    assert [due_ns / 10**9 for due_ns in schedule] == [0.5, 0.75, 2.75, 3.0, 3.0]
 
 
 def test_a_draw_has_an_end() -> None:
-    class Unlucky(Random):
-        def random(self) -> float:
-            return 1 - 2**-53
-
-    # 36.7 means, had it no end.
-    assert make_schedule([Slot(1000, True)], 1, Unlucky())[0] == 30_000
+    assert make_schedule([Slot(1000, True)], 1, lambda: 36.7)[0] == 30_000
 
 
 def test_no_packets_make_an_empty_schedule() -> None:
-    assert make_schedule(parse_intervals("1f"), 0, Random(1)) == array("Q")
+    assert make_schedule(parse_intervals("1f"), 0, exponential(1)) == array("Q")

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from tests.protocol.test_conversation import ONE, REQUEST, Pair, accepted
 from twamp.errors import IntegrityError, LocalProtocolError, RemoteProtocolError
 from twamp.protocol.control_messages import (
-    Accept,
     AcceptSession,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
@@ -22,9 +20,11 @@ from twamp.protocol.control_messages import (
     StopNSessions,
     StopSessions,
 )
-from twamp.protocol.conversation import Conversation, Role, State
+from twamp.protocol.conversation import Conversation
 from twamp.protocol.crypto import SessionKeys
 from twamp.protocol.message import Message
+from twamp.protocol.registries import Accept, Modes
+from twamp.protocol.states import Role, State
 
 KEYS = SessionKeys(bytes(range(16)), bytes(range(32)))
 SECURED = [Modes.AUTHENTICATED, Modes.ENCRYPTED, Modes.MIXED]

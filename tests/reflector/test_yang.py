@@ -19,8 +19,8 @@ from yangson.enumerations import ContentType, ValidationScope
 from yangson.exceptions import YangsonException
 
 from tests.reflector.test_exporter import a_status
-from twamp.protocol.control_messages import Modes
-from twamp.protocol.conversation import State as ConversationState
+from twamp.protocol.registries import Modes
+from twamp.protocol.states import State as ConversationState
 from twamp.reflector.state import ConnectionRow, ResponderState, SessionRow
 from twamp.reflector.yang import ietf_twamp
 

@@ -13,9 +13,7 @@ from twamp.control.server import Server
 from twamp.endpoint import Endpoint
 from twamp.engine.session_reflector import SessionReflector
 from twamp.protocol.control_messages import (
-    Accept,
     AcceptSession,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
@@ -25,6 +23,7 @@ from twamp.protocol.control_messages import (
 )
 from twamp.protocol.message import Message
 from twamp.protocol.packets import ReflectorPacket, SenderPacket
+from twamp.protocol.registries import Accept, Modes
 from twamp.protocol.timestamps import interval_from_ns
 
 SECOND = 1_000_000_000

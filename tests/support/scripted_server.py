@@ -5,9 +5,7 @@ import threading
 from typing import Self, TypeVar
 
 from twamp.protocol.control_messages import (
-    Accept,
     AcceptSession,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
@@ -17,6 +15,7 @@ from twamp.protocol.control_messages import (
     StopSessions,
 )
 from twamp.protocol.message import Message
+from twamp.protocol.registries import Accept, Modes
 
 MessageT = TypeVar("MessageT", bound=Message)
 

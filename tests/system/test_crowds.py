@@ -21,13 +21,8 @@ from tests.conftest import NOT_TESTED
 from tests.support.by_hand import Probe, RawClient, run
 from tests.support.twampd import WITHIN, Twampd
 from twamp.control.client import ControlClient, Credentials
-from twamp.protocol.control_messages import (
-    Accept,
-    Modes,
-    ServerGreeting,
-    ServerStart,
-    SetUpResponse,
-)
+from twamp.protocol.control_messages import ServerGreeting, ServerStart, SetUpResponse
+from twamp.protocol.registries import Accept, Modes
 from twamp.reflector.logs import LINES_A_SECOND, LINES_AT_ONCE, Limiter
 
 LOOPBACK = ("--listen-address", "127.0.0.1")

@@ -19,7 +19,8 @@ import pytest
 
 from tests.support.by_hand import ANSWER_WITHIN, Probe, RawClient
 from tests.support.twampd import Twampd
-from twamp.protocol.control_messages import Accept, Modes, ServerGreeting, StopSessions
+from twamp.protocol.control_messages import ServerGreeting, StopSessions
+from twamp.protocol.registries import Accept, Modes
 
 LOOPBACK = ("--listen-address", "127.0.0.1")
 

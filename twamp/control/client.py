@@ -17,10 +17,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ProtocolError, Refused, RemoteProtocolError
 from twamp.protocol.control_messages import (
-    SECURITY_MODES,
-    Accept,
     AcceptSession,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
@@ -30,10 +27,12 @@ from twamp.protocol.control_messages import (
     StopSessions,
     type_p_descriptor_from_dscp,
 )
-from twamp.protocol.conversation import SECOND, Conversation, Role, Timers
+from twamp.protocol.conversation import Conversation, Timers
 from twamp.protocol.crypto import PacketKeys, SessionKeys, packet_keys, seal_token, token_key
 from twamp.protocol.message import Message
-from twamp.protocol.timestamps import interval_from_ns
+from twamp.protocol.registries import SECURITY_MODES, Accept, Modes
+from twamp.protocol.states import Role
+from twamp.protocol.timestamps import NS, interval_from_ns
 from twamp.sockets import bind_to_device, set_dscp
 
 logger = logging.getLogger("twamp.control_client")
@@ -91,7 +90,7 @@ class SessionRequest:
     receiver_port: int
     padding_length: int = 0
     start_time: int = 0
-    timeout_ns: int = 2 * SECOND
+    timeout_ns: int = 2 * NS
     dscp: int = 0
     sender_address: IPAddress | None = None
     receiver_address: IPAddress | None = None
@@ -135,7 +134,7 @@ class ControlClient:
         self._conversation = Conversation(
             Role.CONTROL_CLIENT,
             now_ns=time.monotonic_ns(),
-            timers=Timers(response_ns=int(timeout * SECOND)),
+            timers=Timers(response_ns=int(timeout * NS)),
         )
 
     # ---- life ------------------------------------------------------------------------------------
@@ -360,7 +359,7 @@ class ControlClient:
             due_ns = self._conversation.get_timer()
             assert due_ns is not None, "an answer is owed, so it has a deadline"
             try:
-                async with asyncio.timeout(max(0, due_ns - now_ns) / SECOND):
+                async with asyncio.timeout(max(0, due_ns - now_ns) / NS):
                     octets = await self._reader.read(READ_SIZE)
             except TimeoutError:
                 state = self._conversation.state

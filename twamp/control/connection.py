@@ -31,10 +31,7 @@ from twamp.control.sessions import (
 from twamp.endpoint import Endpoint
 from twamp.errors import IntegrityError, ProtocolError
 from twamp.protocol.control_messages import (
-    SECURITY_MODES,
-    Accept,
     AcceptSession,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
@@ -43,18 +40,12 @@ from twamp.protocol.control_messages import (
     StartSessions,
     StopSessions,
 )
-from twamp.protocol.conversation import (
-    SECOND,
-    Conversation,
-    Expiry,
-    Role,
-    State,
-    Timers,
-    UnexpectedCommand,
-    check_mode,
-)
+from twamp.protocol.conversation import Conversation, Expiry, Timers
 from twamp.protocol.crypto import SessionKeys, packet_keys
 from twamp.protocol.message import Message
+from twamp.protocol.registries import SECURITY_MODES, Accept, Modes
+from twamp.protocol.states import Role, State, UnexpectedCommand, check_mode
+from twamp.protocol.timestamps import NS
 
 logger = logging.getLogger("twamp.connection")
 
@@ -88,8 +79,8 @@ class Service:
     @property
     def timers(self) -> Timers:
         return Timers(
-            servwait_ns=self.config.server_inactivity_timeout * SECOND,
-            handshake_ns=self.config.handshake_timeout * SECOND,
+            servwait_ns=self.config.server_inactivity_timeout * NS,
+            handshake_ns=self.config.handshake_timeout * NS,
         )
 
 
@@ -232,7 +223,7 @@ class Connection:
             self._timer = None
         due_ns = self._conversation.get_timer()
         if due_ns is not None:
-            delay = max(0, due_ns - time.monotonic_ns()) / SECOND
+            delay = max(0, due_ns - time.monotonic_ns()) / NS
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -253,7 +244,7 @@ class Connection:
             self._duration_timer = None
         limit = self._service.config.maximum_connection_duration
         if limit:
-            age = (time.monotonic_ns() - self.began_ns) / SECOND
+            age = (time.monotonic_ns() - self.began_ns) / NS
             loop = asyncio.get_running_loop()
             self._duration_timer = loop.call_later(max(0, limit - age), self._on_duration)
 

@@ -29,9 +29,9 @@ from twamp.control.sessions import Sessions
 from twamp.endpoint import Endpoint
 from twamp.engine.workers import Reflector
 from twamp.errors import ConfigError, explain
-from twamp.protocol.control_messages import Modes, ServerGreeting
-from twamp.protocol.conversation import SECOND
-from twamp.protocol.timestamps import ntp_from_unix_ns
+from twamp.protocol.control_messages import ServerGreeting
+from twamp.protocol.registries import Modes
+from twamp.protocol.timestamps import NS, ntp_from_unix_ns
 
 logger = logging.getLogger("twamp.server")
 
@@ -93,7 +93,7 @@ class Server:
             sessions=Sessions(
                 reflector,
                 test_ports=config.test_ports,
-                refwait_ns=config.test_inactivity_timeout * SECOND,
+                refwait_ns=config.test_inactivity_timeout * NS,
                 clock=time.monotonic_ns,
                 interface=config.device,
             ),
@@ -160,7 +160,7 @@ class Server:
         self.service.offered = offered
         self.service.authenticator.users = users
         self.service.admission.reconfigure(config)
-        self.sessions.reconfigure(config.test_ports, config.test_inactivity_timeout * SECOND)
+        self.sessions.reconfigure(config.test_ports, config.test_inactivity_timeout * NS)
         prepare_listeners(self._listeners, config.dscp_value)
         for connection in self._connections:
             connection.reconfigure()

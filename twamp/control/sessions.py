@@ -22,13 +22,9 @@ from typing import NamedTuple
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.engine.session_reflector import SessionConfig
 from twamp.engine.workers import Reflector
-from twamp.protocol.control_messages import (
-    Accept,
-    Modes,
-    RequestTWSession,
-    dscp_from_type_p_descriptor,
-)
+from twamp.protocol.control_messages import RequestTWSession, dscp_from_type_p_descriptor
 from twamp.protocol.crypto import PacketKeys
+from twamp.protocol.registries import Accept, Modes
 from twamp.protocol.timestamps import ns_from_interval, ntp_from_unix_ns
 from twamp.sockets import udp_socket
 

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from twamp.endpoint import Endpoint
 from twamp.engine.session_sender import SenderConfig, SessionSender
-from twamp.protocol.control_messages import Modes
 from twamp.protocol.crypto import PacketKeys
+from twamp.protocol.registries import Modes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ is in flight is waited for, and new sessions are asked for, at growing distances
 
 import asyncio
 import contextlib
+import functools
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -295,7 +296,8 @@ class Watch:
         return failure
 
     def _new_session(self, place: int, session: OpenSession, start_ns: int) -> _Session:
-        times = send_times(parse_intervals(self.config.interval), self._random)
+        draw = functools.partial(self._random.expovariate, 1.0)
+        times = send_times(parse_intervals(self.config.interval), draw)
         config = replace(
             self._source.sender_config(session, start_ns),
             schedule=array("Q", islice(times, self._rows)),

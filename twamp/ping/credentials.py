@@ -9,7 +9,7 @@ from twamp.config.ping import PingConfig
 from twamp.config.users import read_key_file
 from twamp.control.client import Credentials
 from twamp.errors import ConfigError
-from twamp.protocol.control_messages import Modes
+from twamp.protocol.registries import Modes
 
 _MODES = {
     "A": Modes.AUTHENTICATED,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import random
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -84,9 +85,10 @@ class TwampSessions:
     def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
         """What a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
         config = self.config
+        draw = functools.partial(random.expovariate, 1.0)
         return SenderConfig(
             peer=session.destination,
-            schedule=make_schedule(parse_intervals(config.interval), config.count, random.Random()),
+            schedule=make_schedule(parse_intervals(config.interval), config.count, draw),
             start_ns=start_ns,
             loss_timeout_ns=ns_of(config.loss_timeout),
             padding_length=config.padding,

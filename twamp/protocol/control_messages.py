@@ -1,81 +1,16 @@
 """Every TWAMP-Control message (RFC 4656 section 3, RFC 5357 section 3, RFC 5938, RFC 6038).
 
 In unauthenticated mode an HMAC field MUST be zero and is not looked at (RFC 4656 section 3.2); a message
-keeps what was in it, so that it encodes to the octets that it came from.
+keeps what was in it, so that it encodes to the octets that it was parsed from.
 """
 
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
 from struct import Struct
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Self
 
-from twamp.errors import LocalProtocolError, RemoteProtocolError
-from twamp.protocol.message import Message, converters
-
-BLOCK: Final = 16  # octets; every message but Set-Up-Response is a whole number of blocks
-
-
-class Accept(IntEnum):
-    """RFC 4656 section 3.3, RFC 7717 section 5.3; any other value is read as FAILURE."""
-
-    OK = 0
-    FAILURE = 1
-    INTERNAL_ERROR = 2
-    NOT_SUPPORTED = 3
-    PERMANENT_RESOURCE_LIMITATION = 4
-    TEMPORARY_RESOURCE_LIMITATION = 5
-    SA_NOT_FOUND = 6
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Accept":
-        return cls.FAILURE
-
-
-class Command(IntEnum):
-    """TWAMP-Control command numbers (the IANA registry)."""
-
-    FORBIDDEN = 1
-    START_SESSIONS = 2
-    STOP_SESSIONS = 3
-    FETCH_SESSION = 4
-    REQUEST_TW_SESSION = 5
-    EXPERIMENTATION = 6
-    START_N_SESSIONS = 7
-    START_N_ACK = 8
-    STOP_N_SESSIONS = 9
-    STOP_N_ACK = 10
-    REQUEST_TW_MICRO_SESSIONS = 11
-
-
-_ALL_ASSIGNED: Final = 0x3FF
-
-
-class Modes(IntFlag):
-    """TWAMP-Modes (the IANA registry); unknown bits are kept, and ignored."""
-
-    UNAUTHENTICATED = 1
-    AUTHENTICATED = 2
-    ENCRYPTED = 4
-    MIXED = 8
-    INDIVIDUAL_SESSION_CONTROL = 16
-    REFLECT_OCTETS = 32
-    SYMMETRICAL_SIZE = 64
-    IKEV2_DERIVED = 128
-    DSCP_ECN_MONITORING = 256
-    PTPV2_TIMESTAMP = 512
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Modes":
-        modes: Modes = super()._missing_(value)
-        if modes.value > _ALL_ASSIGNED:
-            # An enum keeps every value that it ever made, and a peer may send any of 2^32.
-            cls._value2member_map_.pop(modes.value, None)
-        return modes
-
-
-# Exactly one of these is chosen; the others are features that may be added to it.
-SECURITY_MODES: Final = Modes(0x00F)
-FEATURE_MODES: Final = Modes(_ALL_ASSIGNED) & ~SECURITY_MODES
+from twamp.errors import LocalProtocolError
+from twamp.protocol.message import CommandMessage, Message, SidsMessage
+from twamp.protocol.registries import Accept, Command, Modes
 
 
 def type_p_descriptor_from_dscp(dscp: int) -> int:
@@ -89,84 +24,8 @@ def dscp_from_type_p_descriptor(descriptor: int) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandMessage(Message):
-    """A message whose first octet is its command number."""
-
-    COMMAND: ClassVar[Command]
-
-    def __bytes__(self) -> bytes:
-        return bytes([self.COMMAND]) + self._pack(self._values())[1:]
-
-    @classmethod
-    def parse(cls, octets: bytes) -> Self:
-        if octets and octets[0] != cls.COMMAND:
-            raise RemoteProtocolError(
-                f"{cls.__name__} has command number {int(cls.COMMAND)}, not {octets[0]}"
-            )
-        # slots=True makes the class anew, which super() without arguments does not notice.
-        return super(CommandMessage, cls).parse(octets)
-
-
-@dataclass(frozen=True, slots=True)
-class SidsMessage(CommandMessage):
-    """A command whose fixed head is followed by ``sids`` and an HMAC (RFC 5938 section 3)."""
-
-    sids: tuple[bytes, ...] = field(metadata={"variable": True})
-    hmac: bytes = field(default=bytes(BLOCK), metadata={"variable": True})
-
-    def __bytes__(self) -> bytes:
-        if not self.sids or any(len(sid) != BLOCK for sid in self.sids) or len(self.hmac) != BLOCK:
-            raise LocalProtocolError(
-                f"{type(self).__name__} takes one SID or more and an HMAC, each of {BLOCK} octets",
-                section="RFC 5938 section 3.2",
-            )
-        # Number of Sessions is the last value of every head.
-        head = self._pack([*self._values(), len(self.sids)])
-        return bytes([self.COMMAND]) + head[1:] + b"".join(self.sids) + self.hmac
-
-    def _pack(self, values: list[Any]) -> bytes:
-        return self.LAYOUT.pack(*values)
-
-    @classmethod
-    def parse(cls, octets: bytes) -> Self:
-        size = cls.LAYOUT.size
-        if len(octets) < size or octets[0] != cls.COMMAND:
-            raise RemoteProtocolError(f"these {len(octets)} octets begin no {cls.__name__}")
-        *values, count = cls.LAYOUT.unpack_from(octets)
-        if not count or len(octets) != size + BLOCK * (count + 1):
-            raise RemoteProtocolError(
-                f"{cls.__name__} counts {count} sessions in {len(octets)} octets",
-                accept=Accept.NOT_SUPPORTED,
-                section="RFC 5938 section 3.2",
-            )
-        blocks = [octets[start : start + BLOCK] for start in range(size, len(octets), BLOCK)]
-        fixed = dict(zip(converters(cls), map(Accept, values), strict=True))
-        return cls(tuple(blocks[:-1]), blocks[-1], **fixed)
-
-
-def command_length(first_block: bytes) -> int | None:
-    """The octets of a message, from its first block; None for command numbers of unknown length.
-
-    Whoever allocates by it has to bound it: Number of Sessions is whatever the peer says.
-    """
-    match first_block[0]:
-        case Command.REQUEST_TW_SESSION:
-            return RequestTWSession.LAYOUT.size
-        case Command.START_SESSIONS | Command.STOP_SESSIONS:
-            return StartSessions.LAYOUT.size
-        case (
-            Command.START_N_SESSIONS
-            | Command.START_N_ACK
-            | Command.STOP_N_SESSIONS
-            | Command.STOP_N_ACK
-        ):
-            return BLOCK * (2 + int.from_bytes(first_block[12:16]))
-    return None
-
-
-@dataclass(frozen=True, slots=True)
 class ServerGreeting(Message):
-    """RFC 4656 section 3.1: the Server's first words; Modes 0 means that it will not talk.
+    """RFC 4656 section 3.1: the Server's first message; Modes 0 refuses the connection.
 
     ::
 
@@ -206,7 +65,7 @@ class ServerGreeting(Message):
 
 @dataclass(frozen=True, slots=True)
 class SetUpResponse(Message):
-    """RFC 4656 section 3.1: the Control-Client chooses; Mode 0 means that it declines.
+    """RFC 4656 section 3.1: the Control-Client's choice of a mode; Mode 0 declines.
 
     ::
 
@@ -235,7 +94,7 @@ class SetUpResponse(Message):
 
 @dataclass(frozen=True, slots=True)
 class ServerStart(Message):
-    """RFC 4656 section 3.1: the Server's verdict; Start Time is that of its instance.
+    """RFC 4656 section 3.1: the Server's decision; Start Time is when its instance started.
 
     ::
 
@@ -271,7 +130,8 @@ class RequestTWSession(CommandMessage):
     """RFC 5357 section 3.5, RFC 6038 section 4.2: asks for a test session.
 
     ``ip_version`` has four bits of MBZ before it.  ``start_time`` is a timestamp, ``timeout`` a 32.32 interval.
-    What a Server must refuse (a version that is neither 4 nor 6, Conf-*, …) parses: it has to be answered.
+    A request that a Server must refuse (a version that is neither 4 nor 6, Conf-*, …) parses, too: it has
+    to be answered.
 
     ::
 
@@ -359,7 +219,7 @@ class RequestTWSession(CommandMessage):
 
 @dataclass(frozen=True, slots=True)
 class AcceptSession(Message):
-    """RFC 5357 section 3.5, RFC 6038 section 4.3: the answer to a request, and to what is no command here.
+    """RFC 5357 section 3.5, RFC 6038 section 4.3: the answer to a request or to an unexpected command.
 
     ::
 
@@ -568,7 +428,7 @@ class StopNSessions(SidsMessage):
 
 @dataclass(frozen=True, slots=True)
 class StopNAck(SidsMessage):
-    """RFC 5938 section 3.5: as Start-N-Ack.
+    """RFC 5938 section 3.5: the answer to Stop-N-Sessions, like Start-N-Ack.
 
     ::
 

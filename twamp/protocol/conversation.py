@@ -1,12 +1,11 @@
 """TWAMP-Control as one state machine for both ends (RFC 5357 section 3, RFC 5938 section 3).
 
 A :class:`Conversation` has no socket and no clock: octets and the time go in, messages and deadlines
-come out.  ``TRANSITIONS`` is the whole of the rules: what we may not send is exactly what the peer may
-not send us.  Each state has one speaker; while it is our turn to answer, octets that arrive wait, so a
-peer that pipelines its commands is served in order.
+come out.  Each state has one speaker (:mod:`twamp.protocol.states`); while it is our turn to answer, octets
+that arrive wait, so a peer that pipelines its commands is served in order.
 
-In the secured modes a cipher lies under all this (RFC 4656 sections 3.1 to 3.4): :meth:`Conversation.use_keys`
-says with which keys, before the Server-Start or the Set-Up-Response that begins it.
+In the secured modes the messages are encrypted (RFC 4656 sections 3.1 to 3.4): :meth:`Conversation.use_keys`
+sets the keys, before the Server-Start or the Set-Up-Response with which that begins.
 
 ::
 
@@ -16,151 +15,40 @@ says with which keys, before the Server-Start or the Set-Up-Response that begins
                                                        conversation.handle_timer(now_ns)
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from types import MappingProxyType
-from typing import Final
 
-from twamp.errors import IntegrityError, LocalProtocolError, ProtocolError, RemoteProtocolError
+from twamp.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from twamp.protocol.control_messages import (
-    FEATURE_MODES,
-    SECURITY_MODES,
-    Accept,
     AcceptSession,
-    Command,
-    Modes,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
     SetUpResponse,
-    StartAck,
     StartNAck,
     StartNSessions,
-    StartSessions,
     StopNAck,
     StopNSessions,
     StopSessions,
-    command_length,
 )
 from twamp.protocol.crypto import OpeningStream, SealingStream, SessionKeys
-from twamp.protocol.message import Message
-
-BLOCK: Final = 16
-SECOND: Final = 1_000_000_000
-
-
-class Role(Enum):
-    """The two ends of a TWAMP-Control connection (RFC 5357 section 1.2)."""
-
-    SERVER = "Server"
-    CONTROL_CLIENT = "Control-Client"
-
-    @property
-    def peer(self) -> "Role":
-        return Role.CONTROL_CLIENT if self is Role.SERVER else Role.SERVER
-
-
-class State(Enum):
-    """Named after the message that is due; the value says who owes it."""
-
-    GREETING = "Server owes Server-Greeting"
-    SET_UP = "Control-Client owes Set-Up-Response"
-    START = "Server owes Server-Start"
-    REQUEST = "Control-Client may command"
-    ACCEPT = "Server owes Accept-Session"
-    LAST_ACCEPT = "Server owes an Accept-Session that ends the connection"
-    START_ACK = "Server owes Start-Ack"
-    TEST = "Test sessions run; Control-Client may stop them"
-    START_N_ACK = "Server owes Start-N-Ack"
-    STOP_N_ACK = "Server owes Stop-N-Ack"
-    CLOSED = "Nothing more is said"
-
-
-_CLIENT_SPEAKS: Final = frozenset({State.SET_UP, State.REQUEST, State.TEST})
-_HANDSHAKE: Final = frozenset({State.GREETING, State.SET_UP, State.START})
-
-
-@dataclass(frozen=True, slots=True)
-class UnexpectedCommand:
-    """A command that has no business here: answered with Accept-Session, Accept 3 (RFC 5357 section 3.5).
-
-    ``length_known`` tells whether the next command can be found behind it; if not, the answer is the last.
-    """
-
-    command: int
-    length_known: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """Where a message leads: ``to``, or ``refused`` when the message carries a refusal.
-
-    ``individual`` limits the row to conversations with (True) or without (False) RFC 5938's Individual
-    Session Control; None is both.
-    """
-
-    to: State
-    refused: State | None = None
-    individual: bool | None = None
-
-
-Received = Message | UnexpectedCommand
-
-TRANSITIONS: Final[Mapping[State, Mapping[type[Received], Transition]]] = MappingProxyType(
-    {
-        State.GREETING: {ServerGreeting: Transition(State.SET_UP, refused=State.CLOSED)},
-        State.SET_UP: {SetUpResponse: Transition(State.START, refused=State.CLOSED)},
-        State.START: {ServerStart: Transition(State.REQUEST, refused=State.CLOSED)},
-        State.REQUEST: {
-            RequestTWSession: Transition(State.ACCEPT),
-            StartSessions: Transition(State.START_ACK, individual=False),
-            StartNSessions: Transition(State.START_N_ACK, individual=True),
-            StopNSessions: Transition(State.STOP_N_ACK, individual=True),
-            UnexpectedCommand: Transition(State.ACCEPT, refused=State.LAST_ACCEPT),
-        },
-        State.ACCEPT: {AcceptSession: Transition(State.REQUEST, refused=State.REQUEST)},
-        State.LAST_ACCEPT: {AcceptSession: Transition(State.CLOSED, refused=State.CLOSED)},
-        State.START_ACK: {StartAck: Transition(State.TEST, refused=State.CLOSED)},
-        State.TEST: {StopSessions: Transition(State.REQUEST, refused=State.REQUEST)},
-        State.START_N_ACK: {StartNAck: Transition(State.REQUEST, refused=State.REQUEST)},
-        State.STOP_N_ACK: {StopNAck: Transition(State.REQUEST, refused=State.REQUEST)},
-        State.CLOSED: {},
-    }
+from twamp.protocol.framing import ANSWERS, Incoming, longest_command
+from twamp.protocol.message import BLOCK, Message
+from twamp.protocol.registries import SECURITY_MODES, Accept, Modes
+from twamp.protocol.states import (
+    Received,
+    Role,
+    State,
+    check_mode,
+    may_ask_ahead,
+    next_state,
+    transition_of,
 )
-
-# What the Control-Client reads next, by state; N-Acks have a length of their own.
-_ANSWERS: Final[Mapping[State, type[Message]]] = MappingProxyType(
-    {
-        State.GREETING: ServerGreeting,
-        State.START: ServerStart,
-        State.ACCEPT: AcceptSession,
-        State.LAST_ACCEPT: AcceptSession,
-        State.START_ACK: StartAck,
-        State.START_N_ACK: StartNAck,
-        State.STOP_N_ACK: StopNAck,
-    }
-)
-
-_COMMANDS: Final[Mapping[int, type[Message]]] = MappingProxyType(
-    {
-        Command.REQUEST_TW_SESSION: RequestTWSession,
-        Command.START_SESSIONS: StartSessions,
-        Command.STOP_SESSIONS: StopSessions,
-        Command.START_N_SESSIONS: StartNSessions,
-        Command.STOP_N_SESSIONS: StopNSessions,
-    }
-)
-
-# Commands of other protocols whose length is fixed: Fetch-Session (RFC 4656 section 3.9) and
-# Request-TW-Micro-Sessions, which has the layout of Request-TW-Session.
-_FOREIGN_LENGTHS: Final[Mapping[int, int]] = MappingProxyType(
-    {Command.FETCH_SESSION: 48, Command.REQUEST_TW_MICRO_SESSIONS: 112}
-)
+from twamp.protocol.timestamps import NS
 
 
 class Expiry(Enum):
-    """Which deadline passed."""
+    """The deadline that has passed."""
 
     SERVWAIT = "no command within SERVWAIT"
     HANDSHAKE = "not set up within the handshake timeout"
@@ -178,34 +66,17 @@ class Timers:
     Control-Client's for an answer.
     """
 
-    servwait_ns: int = 900 * SECOND
-    handshake_ns: int = 30 * SECOND
-    message_ns: int = 60 * SECOND
-    response_ns: int = 10 * SECOND
-
-
-def check_mode(offered: Modes, chosen: Modes) -> str | None:
-    """Why ``chosen`` is no answer to ``offered``, or None (RFC 4656 section 3.1, RFC 5618 section 3.1).
-
-    Exactly one security bit, and an offered one; features only if offered; bits without a meaning are
-    ignored.
-    """
-    security = chosen & SECURITY_MODES
-    if security.bit_count() != 1:
-        return f"Mode {int(chosen)} has {security.bit_count()} security bits, not one"
-    if not security & offered:
-        return f"Mode {int(security)} was not offered; on offer: {int(offered)}"
-    features = chosen & FEATURE_MODES & ~offered
-    if features:
-        return f"features {int(features)} were not offered; on offer: {int(offered)}"
-    return None
+    servwait_ns: int = 900 * NS
+    handshake_ns: int = 30 * NS
+    message_ns: int = 60 * NS
+    response_ns: int = 10 * NS
 
 
 class Conversation:
     """One TWAMP-Control connection, seen from ``role``.
 
-    All times are ns of one monotonic clock of the caller.  ``offered`` and ``mode`` are what the greeting
-    and the Set-Up-Response said; ``accepted`` holds the SIDs that Stop-Sessions must count.
+    All times are ns of one monotonic clock of the caller.  ``offered`` is the Modes of the greeting,
+    ``mode`` that of the Set-Up-Response; ``accepted`` holds the SIDs that Stop-Sessions must count.
     """
 
     def __init__(self, role: Role, *, now_ns: int, timers: Timers | None = None) -> None:
@@ -216,7 +87,7 @@ class Conversation:
         self.accepted: dict[bytes, None] = {}
         self.timers = timers or Timers()
         self._began_ns = now_ns
-        self._buffer = bytearray()
+        self._incoming = Incoming()
         self._entered_ns = now_ns
         self._heard_ns = now_ns
         self._message_began_ns: int | None = None
@@ -226,63 +97,73 @@ class Conversation:
         self._keys: SessionKeys | None = None
         self._client_iv = b""
         self._sealing: SealingStream | None = None
-        self._opening: OpeningStream | None = None
 
     @property
     def secured(self) -> bool:
-        """Whether the mode that was chosen encrypts the control connection."""
+        """Whether the chosen mode encrypts the control connection."""
         return bool(self.mode & SECURITY_MODES & ~Modes.UNAUTHENTICATED)
 
+    @property
+    def individual(self) -> bool:
+        """Whether RFC 5938's Individual Session Control was agreed on."""
+        return bool(self.mode & self.offered & Modes.INDIVIDUAL_SESSION_CONTROL)
+
     def use_keys(self, keys: SessionKeys) -> None:
-        """The session keys of a secured mode: from the Token, or for the Token that is sent next."""
+        """Sets the session keys of a secured mode: from the Token, or for the Token that is sent next."""
         self._keys = keys
 
     # ---- in ------------------------------------------------------------------------------------
 
     @property
     def our_turn(self) -> bool:
-        """Whether the peer waits for us; what it sends meanwhile waits, too."""
-        return self.state is not State.CLOSED and self._speaker is self.role
+        """Whether the peer waits for our message; what it sends meanwhile waits, too."""
+        return self.state is not State.CLOSED and self.state.speaker is self.role
 
     def receive_data(self, octets: bytes, now_ns: int) -> None:
-        """Takes what the connection delivered, in pieces of any size."""
+        """Takes the octets that the connection delivered, in pieces of any size."""
         if octets:
             self._heard_ns = now_ns
-            if not self._incomplete:
+            if not len(self._incoming):
                 self._message_began_ns = now_ns
-            self._buffer += octets if self._opening is None else self._opening.decrypt(octets)
+            self._incoming.receive(octets)
 
     def next_message(self, now_ns: int) -> Received | None:
         """The next whole message, or None: more octets are needed, or it is our turn.
 
-        Raises :class:`~twamp.errors.RemoteProtocolError` for what the peer may not send; the conversation
-        is closed then.
+        Raises :class:`~twamp.errors.RemoteProtocolError` for a message that the peer may not send; the
+        conversation is closed then.
         """
         if self.state is State.CLOSED or self.our_turn:
             return None
         try:
-            message = self._read_command() if self.role is Role.SERVER else self._read_answer()
+            message = self._read()
             if message is None:
                 return None
             self._follow(message, self.role.peer, now_ns)
         except ProtocolError:
             self._enter(State.CLOSED, now_ns)
             raise
-        self._message_began_ns = now_ns if self._incomplete else None
+        self._message_began_ns = now_ns if len(self._incoming) else None
         return message
 
+    def _read(self) -> Received | None:
+        longest = longest_command(len(self.accepted))
+        if self.role is Role.CONTROL_CLIENT:
+            return self._incoming.read_answer(self.state, longest, self._keys)
+        return self._incoming.read_command(self.state, longest, individual=self.individual)
+
     def receive_eof(self, now_ns: int) -> None:
-        """The peer has closed; an error if it owed us something (RFC 4656 section 3.1)."""
-        owed = self.role is Role.CONTROL_CLIENT and self.state in _ANSWERS
+        """Notes that the peer has closed; an error if it owed us a message (RFC 4656 section 3.1)."""
         state = self.state
         self._enter(State.CLOSED, now_ns)
         if state is State.CLOSED:
             return
-        if self._incomplete and self._speaker_of(state) is not self.role:
+        incomplete = len(self._incoming)
+        if incomplete and state.speaker is not self.role:
             raise RemoteProtocolError(
-                f"the connection ended after {self._incomplete} octets of a message"
+                f"the connection ended after {incomplete} octets of a message"
             )
-        if owed:
+        if self.role is Role.CONTROL_CLIENT and state in ANSWERS:
             raise RemoteProtocolError(f"the connection ended while the {state.value}")
 
     # ---- out -----------------------------------------------------------------------------------
@@ -296,30 +177,38 @@ class Conversation:
             if fault is not None:
                 raise LocalProtocolError(fault, section="RFC 4656 section 3.1")
         octets = bytes(message)
-        if self._may_ask_ahead and isinstance(message, RequestTWSession):
+        if isinstance(message, RequestTWSession) and may_ask_ahead(self.role, self.state):
             self._ahead += 1
         else:
             self._follow(message, self.role, now_ns)
         return self._seal(message, octets)
 
-    @property
-    def _may_ask_ahead(self) -> bool:
-        """A Control-Client may ask for further sessions before it has the answer: they come in order."""
-        return self.role is Role.CONTROL_CLIENT and self.state is State.ACCEPT
+    def _seal(self, message: Message, octets: bytes) -> bytes:
+        """The octets to send for ``octets``; starts the encryption of each direction where it begins."""
+        if self._sealing is not None:
+            return self._sealing.seal(octets)
+        if self._keys is not None and isinstance(message, SetUpResponse):
+            self._sealing = SealingStream(self._keys, message.client_iv)
+        elif self._keys is not None and isinstance(message, ServerStart) and not message.accept:
+            self._sealing = SealingStream(self._keys, message.server_iv)
+            self._incoming.open_from_here(OpeningStream(self._keys, self._client_iv))
+            # Only the last block is encrypted; the first HMAC covers it (RFC 5357 section 3.2).
+            return octets[:-BLOCK] + self._sealing.seal_block(octets[-BLOCK:])
+        return octets
 
     def close(self, now_ns: int) -> None:
-        """We say no more."""
+        """Ends the conversation: nothing more is sent."""
         self._enter(State.CLOSED, now_ns)
 
     # ---- time ----------------------------------------------------------------------------------
 
     def get_timer(self) -> int | None:
-        """When :meth:`handle_timer` wants to be called, or None."""
+        """The time at which :meth:`handle_timer` must be called, or None."""
         deadline = self._deadline()
         return None if deadline is None else deadline[0]
 
     def handle_timer(self, now_ns: int) -> Expiry | None:
-        """Closes the conversation if a deadline has passed, and says which."""
+        """Closes the conversation if a deadline has passed, and returns that deadline."""
         deadline = self._deadline()
         if deadline is None or now_ns < deadline[0]:
             return None
@@ -327,13 +216,13 @@ class Conversation:
         return deadline[1]
 
     def resume_servwait(self, now_ns: int) -> None:
-        """REFWAIT has expired on all sessions, or none runs: SERVWAIT counts again (RFC 5357 section 3.1)."""
+        """Restarts SERVWAIT: REFWAIT has ended all sessions, or none runs (RFC 5357 section 3.1)."""
         if not self._servwait_runs:
             self._servwait_runs = True
             self._heard_ns = now_ns
 
     def suspend_servwait(self) -> None:
-        """A session runs (RFC 5357 section 3.1, RFC 5938 section 3.6)."""
+        """Stops SERVWAIT while a session runs (RFC 5357 section 3.1, RFC 5938 section 3.6)."""
         self._servwait_runs = False
 
     def _deadline(self) -> tuple[int, Expiry] | None:
@@ -344,7 +233,7 @@ class Conversation:
                 return None
             return self._entered_ns + self.timers.response_ns, Expiry.RESPONSE
         deadlines = []
-        if self.state in _HANDSHAKE:
+        if self.state.is_handshake:
             deadlines.append((self._began_ns + self.timers.handshake_ns, Expiry.HANDSHAKE))
         elif self._message_began_ns is not None:
             deadlines.append((self._message_began_ns + self.timers.message_ns, Expiry.MESSAGE))
@@ -354,30 +243,11 @@ class Conversation:
 
     # ---- the walk through the table --------------------------------------------------------------
 
-    @property
-    def individual(self) -> bool:
-        """Whether RFC 5938's Individual Session Control was agreed on."""
-        return bool(self.mode & self.offered & Modes.INDIVIDUAL_SESSION_CONTROL)
-
-    @property
-    def _speaker(self) -> Role:
-        return self._speaker_of(self.state)
-
-    @staticmethod
-    def _speaker_of(state: State) -> Role:
-        return Role.CONTROL_CLIENT if state in _CLIENT_SPEAKS else Role.SERVER
-
-    def _legal(self, kind: type[Received]) -> Transition | None:
-        transition = TRANSITIONS[self.state].get(kind)
-        if transition is None or transition.individual is None:
-            return transition
-        return transition if transition.individual is self.individual else None
-
     def _follow(self, message: Received, speaker: Role, now_ns: int) -> None:
-        transition = self._legal(type(message))
+        transition = transition_of(self.state, type(message), individual=self.individual)
         fault = (
             f"{type(message).__name__} is not for the {speaker.value} now: {self.state.value}"
-            if transition is None or speaker is not self._speaker
+            if transition is None or speaker is not self.state.speaker
             else self._note(message)
         )
         if fault is not None or transition is None:
@@ -385,16 +255,13 @@ class Conversation:
             raise kind(str(fault), accept=Accept.NOT_SUPPORTED, section="RFC 5357 section 3")
         if isinstance(message, StartNAck | StopNAck) and self._unacknowledged:
             return  # one command may be answered by several Acks (RFC 5938 section 3.3)
-        if transition.refused is not None and _is_refusal(message):
-            self._enter(transition.refused, now_ns)
-        else:
-            self._enter(transition.to, now_ns)
+        self._enter(next_state(transition, message), now_ns)
         if isinstance(message, AcceptSession) and self._ahead:
             self._ahead -= 1
             self._enter(State.ACCEPT, now_ns)
 
     def _note(self, message: Received) -> str | None:
-        """Remembers what later messages depend on; returns what is wrong with this one."""
+        """Remembers what later messages depend on; returns the fault of this one, or None."""
         match message:
             case ServerGreeting():
                 self.offered = message.modes
@@ -440,127 +307,3 @@ class Conversation:
             self.resume_servwait(now_ns)
         self.state = state
         self._entered_ns = now_ns
-
-    # ---- the cipher ----------------------------------------------------------------------------
-
-    def _seal(self, message: Message, octets: bytes) -> bytes:
-        """What goes out for ``octets``; begins the two streams where they begin."""
-        if self._sealing is not None:
-            return self._sealing.seal(octets)
-        if self._keys is not None and isinstance(message, SetUpResponse):
-            self._sealing = SealingStream(self._keys, message.client_iv)
-        elif self._keys is not None and isinstance(message, ServerStart) and not message.accept:
-            self._sealing = SealingStream(self._keys, message.server_iv)
-            self._open_from_here(OpeningStream(self._keys, self._client_iv))
-            # Only the last block is encrypted; the first HMAC covers it (RFC 5357 section 3.2).
-            return octets[:-BLOCK] + self._sealing.seal_block(octets[-BLOCK:])
-        return octets
-
-    def _open_from_here(self, opening: OpeningStream) -> None:
-        """What is buffered already was encrypted by a peer that did not wait for us."""
-        self._opening = opening
-        self._buffer[:] = opening.decrypt(bytes(self._buffer))
-
-    def _open_server_start(self, octets: bytes) -> bytes:
-        """Server-Start in clear; one that refuses is so already (RFC 4656 section 3.1)."""
-        start = ServerStart.parse(octets)
-        if self._keys is None or start.accept is not Accept.OK:
-            return octets
-        opening = OpeningStream(self._keys, start.server_iv)
-        block = opening.decrypt(octets[-BLOCK:])
-        opening.cover(block)
-        self._open_from_here(opening)
-        return octets[:-BLOCK] + block
-
-    # ---- framing -------------------------------------------------------------------------------
-
-    @property
-    def _incomplete(self) -> int:
-        """Octets of the peer that make no whole message yet."""
-        return len(self._buffer) + (0 if self._opening is None else self._opening.partial)
-
-    def _take(self, length: int) -> bytes | None:
-        """A whole message, its HMAC checked before anything in it is used (RFC 4656 section 6.10)."""
-        if len(self._buffer) < length:
-            return None
-        octets = bytes(self._buffer[:length])
-        del self._buffer[:length]
-        if self._opening is not None:
-            self._opening.verify(octets)
-        return octets
-
-    def _read_answer(self) -> Message | None:
-        kind = _ANSWERS[self.state]
-        length = kind.LAYOUT.size
-        if kind in (StartNAck, StopNAck):
-            if len(self._buffer) < BLOCK:
-                return None
-            length = self._bounded_length(command_length(bytes(self._buffer[:BLOCK])))
-        octets = self._take(length)
-        if octets is None:
-            return None
-        return kind.parse(self._open_server_start(octets) if kind is ServerStart else octets)
-
-    def _read_command(self) -> Received | None:
-        if self.state is State.SET_UP:
-            octets = self._take(SetUpResponse.LAYOUT.size)
-            return None if octets is None else SetUpResponse.parse(octets)
-        if len(self._buffer) < BLOCK:
-            return None
-        first_block = bytes(self._buffer[:BLOCK])
-        kind = _COMMANDS.get(first_block[0])
-        if kind is not None and self._legal(kind):
-            octets = self._take(self._bounded_length(command_length(first_block)))
-            return None if octets is None else kind.parse(octets)
-        if self.state is State.TEST:
-            # RFC 4656 section 3.4: between Start-Sessions and Stop-Sessions, nothing else.
-            raise RemoteProtocolError(
-                f"command {first_block[0]} while test sessions run",
-                accept=Accept.NOT_SUPPORTED,
-                section="RFC 4656 section 3.4",
-            )
-        return self._read_unexpected(first_block)
-
-    def _read_unexpected(self, first_block: bytes) -> UnexpectedCommand | None:
-        length = _FOREIGN_LENGTHS.get(first_block[0])
-        if length is None and first_block[0] in _COMMANDS:
-            length = command_length(first_block)
-        if length is None or length > self._longest:
-            if self._opening is not None:
-                raise IntegrityError(
-                    f"command {first_block[0]} has no HMAC that could be found",
-                    section="RFC 4656 section 6.10",
-                )
-            self._buffer.clear()
-            return UnexpectedCommand(first_block[0], length_known=False)
-        if self._take(length) is None:
-            return None
-        return UnexpectedCommand(first_block[0], length_known=True)
-
-    @property
-    def _longest(self) -> int:
-        """The longest command that makes sense: the number of SIDs in it drives what we allocate."""
-        return max(RequestTWSession.LAYOUT.size, 2 * BLOCK + BLOCK * len(self.accepted))
-
-    def _bounded_length(self, length: int | None) -> int:
-        if length is None or length > self._longest:
-            what = "octets that begin no message" if length is None else f"a message of {length}"
-            raise RemoteProtocolError(
-                f"{what}; {self._longest} octets at most are possible here",
-                accept=Accept.NOT_SUPPORTED,
-                section="RFC 5938 section 3.2",
-            )
-        return length
-
-
-def _is_refusal(message: Received) -> bool:
-    """Whether the message says no: what else ``Transition.refused`` is for."""
-    match message:
-        case ServerGreeting():
-            return not message.modes
-        case SetUpResponse():
-            return not message.mode
-        case UnexpectedCommand():
-            return not message.length_known
-    accept = getattr(message, "accept", Accept.OK)
-    return bool(accept is not Accept.OK)

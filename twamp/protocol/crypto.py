@@ -22,7 +22,7 @@ ZERO_IV: Final = bytes(BLOCK)
 
 
 class SessionKeys(NamedTuple):
-    """What the Control-Client chose for one connection: AES Session-key and HMAC Session-key."""
+    """The keys that the Control-Client chose for one connection: AES and HMAC Session-key."""
 
     aes: bytes  # 16 octets
     hmac: bytes  # 32 octets
@@ -69,7 +69,7 @@ def _decryptor(key: bytes, iv: bytes) -> CipherContext:
 
 
 class SealingStream:
-    """One direction of a secured control connection, outwards.
+    """Encrypts one direction of a control connection and adds the HMACs.
 
     The CBC chain runs on from message to message, and each HMAC covers everything since the last one
     (RFC 4656 sections 3.2 and 3.4).
@@ -81,12 +81,12 @@ class SealingStream:
         self._uncovered = b""
 
     def seal_block(self, octets: bytes) -> bytes:
-        """Octets without an HMAC of their own: the end of Server-Start, which the next one covers."""
+        """Encrypts octets without an HMAC of their own: the end of Server-Start, which the next one covers."""
         self._uncovered += octets
         return self._cipher.update(octets)
 
     def seal(self, message: bytes) -> bytes:
-        """A message; what stands in its HMAC field is replaced."""
+        """Encrypts a message and replaces its HMAC field."""
         body = message[:-HMAC_OCTETS]
         mac = truncated_hmac(self._hmac_key, self._uncovered + body)
         self._uncovered = b""
@@ -94,7 +94,7 @@ class SealingStream:
 
 
 class OpeningStream:
-    """The other direction: decrypts whole blocks as they come, and checks each message's HMAC."""
+    """Decrypts the other direction block by block, and checks each message's HMAC."""
 
     def __init__(self, keys: SessionKeys, iv: bytes) -> None:
         self._cipher = _decryptor(keys.aes, iv)
@@ -111,11 +111,11 @@ class OpeningStream:
 
     @property
     def partial(self) -> int:
-        """Octets that wait for the rest of their block."""
+        """The number of octets that wait for the rest of their block."""
         return len(self._partial)
 
     def cover(self, octets: bytes) -> None:
-        """Octets without an HMAC of their own, which the next one covers."""
+        """Adds octets without an HMAC of their own, which the next one covers."""
         self._uncovered += octets
 
     def verify(self, message: bytes) -> None:
@@ -140,7 +140,7 @@ class PacketKeys(NamedTuple):
 
 
 def packet_keys(sid: bytes, keys: SessionKeys) -> PacketKeys:
-    """The SID is the AES key, the control keys are what is encrypted (RFC 4656 section 4.1.2)."""
+    """The keys of a test session: the control keys, encrypted with the SID (RFC 4656 section 4.1.2)."""
     return PacketKeys(
         Cipher(AES(sid), ECB()).encryptor().update(keys.aes),
         _encryptor(sid, ZERO_IV).update(keys.hmac),

@@ -1,13 +1,16 @@
-"""What every message and packet is: a frozen dataclass over one ``struct`` layout."""
+"""The bases of every message and packet: frozen dataclasses, each over one ``struct`` layout."""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from struct import Struct, calcsize
 from struct import error as StructError
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import Any, ClassVar, Final, Self, get_type_hints
 
 from twamp.errors import LocalProtocolError, RemoteProtocolError
+from twamp.protocol.registries import Accept, Command
+
+BLOCK: Final = 16  # octets; every message but Set-Up-Response is a whole number of blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Message:
     """The base: ``bytes(message)`` gives the octets, ``parse(octets)`` the message.
 
     A subclass declares its octets once, in ``LAYOUT``; its fields are the values of that layout, in order.
-    Octets that MUST be zero are ``x`` there: sent as zero, ignored on receipt.  Annotations convert: what is
+    Octets that MUST be zero are ``x`` there: sent as zero, ignored on receipt.  Annotations convert: a field
     declared ``Accept`` is made by ``Accept(value)``.
     """
 
@@ -25,7 +28,7 @@ class Message:
         return self._pack(self._values())
 
     def __str__(self) -> str:
-        """For logs: the fields that say something, octets in hexadecimal."""
+        """For logs: the fields that are not zero, octets in hexadecimal."""
         texts = {field.name: _text(getattr(self, field.name)) for field in fields(self)}
         said = [f"{name}={text}" for name, text in texts.items() if text]
         return " ".join([type(self).__name__, *said])
@@ -48,7 +51,7 @@ class Message:
 
     def _pack(self, values: list[Any]) -> bytes:
         for name, value in zip(converters(type(self)), values, strict=True):
-            # struct would cut longer octets and pad shorter ones without a word.
+            # struct would silently cut longer octets and pad shorter ones.
             expected = octet_sizes(type(self)).get(name)
             if expected is not None and len(value) != expected:
                 raise LocalProtocolError(
@@ -60,7 +63,7 @@ class Message:
             raise LocalProtocolError(self._misfit(values)) from None
 
     def _misfit(self, values: list[Any]) -> str:
-        """Which number is too large, or none at all, and what its field takes."""
+        """Names the first value that its field cannot hold, and the range of that field."""
         codes = re.findall("[BHIQs]", self.LAYOUT.format)
         for name, value, code in zip(converters(type(self)), values, codes, strict=True):
             if code == "s":
@@ -80,8 +83,64 @@ class Message:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class CommandMessage(Message):
+    """A message whose first octet is its command number."""
+
+    COMMAND: ClassVar[Command]
+
+    def __bytes__(self) -> bytes:
+        return bytes([self.COMMAND]) + self._pack(self._values())[1:]
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Self:
+        if octets and octets[0] != cls.COMMAND:
+            raise RemoteProtocolError(
+                f"{cls.__name__} has command number {int(cls.COMMAND)}, not {octets[0]}"
+            )
+        # slots=True makes the class anew, which super() without arguments does not notice.
+        return super(CommandMessage, cls).parse(octets)
+
+
+@dataclass(frozen=True, slots=True)
+class SidsMessage(CommandMessage):
+    """A command whose fixed head is followed by ``sids`` and an HMAC (RFC 5938 section 3)."""
+
+    sids: tuple[bytes, ...] = field(metadata={"variable": True})
+    hmac: bytes = field(default=bytes(BLOCK), metadata={"variable": True})
+
+    def __bytes__(self) -> bytes:
+        if not self.sids or any(len(sid) != BLOCK for sid in self.sids) or len(self.hmac) != BLOCK:
+            raise LocalProtocolError(
+                f"{type(self).__name__} takes one SID or more and an HMAC, each of {BLOCK} octets",
+                section="RFC 5938 section 3.2",
+            )
+        # Number of Sessions is the last value of every head.
+        head = self._pack([*self._values(), len(self.sids)])
+        return bytes([self.COMMAND]) + head[1:] + b"".join(self.sids) + self.hmac
+
+    def _pack(self, values: list[Any]) -> bytes:
+        return self.LAYOUT.pack(*values)
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Self:
+        size = cls.LAYOUT.size
+        if len(octets) < size or octets[0] != cls.COMMAND:
+            raise RemoteProtocolError(f"these {len(octets)} octets begin no {cls.__name__}")
+        *values, count = cls.LAYOUT.unpack_from(octets)
+        if not count or len(octets) != size + BLOCK * (count + 1):
+            raise RemoteProtocolError(
+                f"{cls.__name__} counts {count} sessions in {len(octets)} octets",
+                accept=Accept.NOT_SUPPORTED,
+                section="RFC 5938 section 3.2",
+            )
+        blocks = [octets[start : start + BLOCK] for start in range(size, len(octets), BLOCK)]
+        fixed = dict(zip(converters(cls), map(Accept, values), strict=True))
+        return cls(tuple(blocks[:-1]), blocks[-1], **fixed)
+
+
 def _text(value: Any) -> str:
-    """A field as a log shows it; nothing for what is zero."""
+    """A field as a log shows it; empty for zero."""
     if isinstance(value, tuple):
         return ",".join(sid.hex() for sid in value)
     if isinstance(value, bytes):
@@ -90,13 +149,13 @@ def _text(value: Any) -> str:
     return str(getattr(value, "name", None) or int(value)) if value else ""
 
 
-# What a class's layout means, worked out once: resolving type hints every time costs 30 µs.
+# Computed once for each class: resolving type hints every time costs 30 µs.
 _CONVERTERS: dict[type[Message], Mapping[str, Callable[[Any], Any] | None]] = {}
 _OCTET_SIZES: dict[type[Message], Mapping[str, int]] = {}
 
 
 def converters(cls: type[Message]) -> Mapping[str, Callable[[Any], Any] | None]:
-    """Each fixed field's name, in the order of the layout, and what makes its value (None: as it is)."""
+    """Each fixed field's name, in the order of the layout, and its converter (None: the value stays)."""
     if cls not in _CONVERTERS:
         hints = get_type_hints(cls)
         _CONVERTERS[cls] = {

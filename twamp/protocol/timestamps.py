@@ -52,7 +52,7 @@ def _in_era(seconds: int, near_unix_ns: int) -> int:
 
 
 def interval_from_ns(ns: int) -> int:
-    """A 32.32 interval such as Timeout; what is too long becomes the longest there is."""
+    """A 32.32 interval such as Timeout; at most the longest that the field can hold."""
     return min(((ns << 32) + NS // 2) // NS, (1 << 64) - 1)
 
 
@@ -62,7 +62,7 @@ def ns_from_interval(interval: int) -> int:
 
 
 def difference_ns(later: int, earlier: int) -> int:
-    """``later − earlier`` of two NTP timestamps in ns, right across eras while they are within 68 years."""
+    """``later − earlier`` of two NTP timestamps in ns; correct across eras if they are within 68 years."""
     difference = (later - earlier) & ((1 << 64) - 1)
     if difference >= 1 << 63:
         difference -= 1 << 64

@@ -25,7 +25,7 @@ from twamp.engine.session_reflector import (
 )
 from twamp.engine.stamping import HardwareStamping
 from twamp.engine.workers import Reflector
-from twamp.protocol.control_messages import SECURITY_MODES
+from twamp.protocol.registries import SECURITY_MODES
 from twamp.reflector.state import (
     Clock,
     ConnectionRow,
