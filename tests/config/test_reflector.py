@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+from decimal import Decimal
 from ipaddress import ip_network
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from twamp.config.arguments import add_arguments, from_arguments
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import rows
+from twamp.engine.native import lib
 from twamp.errors import ConfigError
 
 
@@ -166,30 +168,84 @@ def test_message_names_range_and_example() -> None:
     )
 
 
-# What leaves each limit its whole range: the rules over several options are tried by themselves.
+# These leave each limit its whole range: the rules over several options are tried by themselves.
 ROOM: dict[str, Any] = {
     "client_list": "192.0.2.0/24",
     "maximum_connections": 1,
     "maximum_sessions_per_connection": 1,
     "maximum_sessions": 65536,
 }
+RANGES = {field: row for field, row in rows(ReflectorConfig) if row.range}
+LISTS = {
+    "listen_address": "127.0.0.1",
+    "client_list": "192.0.2.1",
+    "mode": "unauthenticated",
+    "cpu": 0,
+}
 
 
-def test_every_numeric_row_takes_its_bounds_and_nothing_beyond() -> None:
-    checked = 0
-    for field, row in rows(ReflectorConfig):
-        if row.least is None or row.most is None:
-            continue
-        values: dict[str, Any] = dict(ROOM)
-        for good in (row.least, row.most):
-            values[field] = (good, good) if field == "test_ports" else good
-            ReflectorConfig(**values)
-        for bad in (row.least - 1, row.most + 1):
-            values[field] = (bad, bad) if field == "test_ports" else bad
-            with pytest.raises(ConfigError):
-                ReflectorConfig(**values)
-        checked += 1
-    assert checked == 21
+@pytest.mark.parametrize("field", RANGES)
+def test_a_numeric_row_takes_its_bounds_and_nothing_beyond(field: str) -> None:
+    row = RANGES[field]
+    assert row.bounds is not None
+
+    def config(number: Decimal) -> ReflectorConfig:
+        value = f"{number}-{number}" if field == "test_ports" else str(number)
+        values: dict[str, Any] = {**ROOM, field: value}
+        return ReflectorConfig(**values)
+
+    least, most = row.bounds
+    assert config(least) != config(most)
+    for bad in (least - 1, most + 1):
+        with pytest.raises(ConfigError, match=f"^{field.replace('_', '-')}: "):
+            config(bad)
+
+
+def test_every_list_has_a_limit_that_is_tried() -> None:
+    assert set(LISTS) == {field for field, row in rows(ReflectorConfig) if row.multiple}
+    assert len(RANGES) == 21
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_a_list_takes_its_most_entries_and_no_more(field: str) -> None:
+    row = dict(rows(ReflectorConfig))[field]
+    values: dict[str, Any] = {field: row.entries * (LISTS[field],), "workers": 64}
+    assert len(getattr(ReflectorConfig(**values), field)) == row.entries
+    values[field] += (LISTS[field],)
+    with pytest.raises(ConfigError) as caught:
+        ReflectorConfig(**values)
+    assert str(caught.value) == (
+        f"{field.replace('_', '-')}: {row.entries + 1} values are too many; "
+        f"give at most {row.entries}"
+    )
+
+
+def test_the_client_list_goes_as_far_as_the_engine() -> None:
+    assert dict(rows(ReflectorConfig))["client_list"].entries == lib.TW_LIGHT_CLIENTS_MAX
+
+
+def test_a_socket_path_is_as_long_as_a_unix_socket_takes() -> None:
+    assert ReflectorConfig(control_socket="/" + 106 * "a")
+    with pytest.raises(ConfigError, match=r"control-socket: .* at most 107 octets"):
+        ReflectorConfig(control_socket="/" + 107 * "a")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "sessions"), [((), 2), (("127.0.0.1",), 1), (("127.0.0.1", "::1", "::2"), 3)]
+)
+def test_light_leaves_room_for_test_sessions(addresses: tuple[str, ...], sessions: int) -> None:
+    values: dict[str, Any] = {"light": True, "listen_address": addresses}
+    assert ReflectorConfig(maximum_sessions=sessions + 1, **values)
+    assert ReflectorConfig(maximum_sessions=sessions)
+    with pytest.raises(ConfigError, match=f"^maximum-sessions: .* give at least {sessions + 1}$"):
+        ReflectorConfig(maximum_sessions=sessions, **values)
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ReflectorConfig(workers=2, test_ports=(862, 862), cpu=(0, 1, 2), timestamp="hardware")
+    keys = [line.partition(":")[0] for line in str(caught.value).splitlines()]
+    assert keys == ["timestamp", "workers", "cpu"]
 
 
 @given(st.text(max_size=30))

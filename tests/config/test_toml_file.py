@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def config_of(*arguments: str) -> ReflectorConfig:
-    return reflector.read_settings(reflector.parser().parse_args(arguments)).config
+    return reflector.settings_of(reflector.parser().parse_args(arguments)).config
 
 
 def test_every_option_can_be_written_in_a_file_under_its_name(file: Path) -> None:
@@ -110,7 +110,7 @@ def test_what_is_no_toml_is_refused_with_its_line(file: Path, text: str) -> None
 
 def test_what_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="this is no text"):
+    with pytest.raises(ConfigError, match="not a text file"):
         config_of("--config", str(file))
 
 

@@ -11,7 +11,7 @@ import pytest
 from twamp.config.users import Users, read_key_file
 from twamp.errors import ConfigError
 from twamp.ping.command_line import read_command_line
-from twamp.reflector.__main__ import parser, read_settings
+from twamp.reflector.__main__ import parser, settings_of
 
 
 def private(path: Path, text: str, mode: int = 0o600) -> Path:
@@ -33,8 +33,8 @@ def test_a_key_file_has_identities_and_hexadecimal_passphrases(tmp_path: Path) -
         ("alice\n", "line 1: 1 words; write: identity hex-passphrase"),
         ("alice 70 71\n", "line 1: 3 words"),
         ("# ok\nalice xyz\n", "line 2: the passphrase of 'alice' is not hexadecimal"),
-        ("alice 70\nalice 71\n", "line 2: 'alice' is there twice"),
-        ("alice 700a71\n", "line 1: user 'alice': the passphrase has a line end"),
+        ("alice 70\nalice 71\n", "line 2: 'alice' is defined twice"),
+        ("alice 700a71\n", "line 1: user 'alice': the passphrase contains a line end"),
         (f"{'a' * 81} 70\n", "a name has 1 to 80 octets"),
         (f"alice {'70' * 1025}\n", "it takes 1 to 1024"),
     ],
@@ -69,7 +69,7 @@ password = "pass phrase-42!"
 def test_a_toml_file_sets_options_and_users(tmp_path: Path) -> None:
     path = private(tmp_path / "twampd.toml", CONFIG)
     options = parser().parse_args(["--config", str(path), "--port", "8621"])
-    settings = read_settings(options)
+    settings = settings_of(options)
     config, users = settings.config, settings.users
     assert config.port == 8621  # the command line goes before the file
     assert config.mode == ("no-unauthenticated",)
@@ -80,11 +80,11 @@ def test_users_of_file_and_key_file_are_joined_and_may_not_clash(tmp_path: Path)
     path = private(tmp_path / "twampd.toml", CONFIG)
     arguments = ["--config", str(path), "--key-file"]
     keys = private(tmp_path / "keys", "bob 70\n")
-    users = read_settings(parser().parse_args([*arguments, str(keys)])).users
+    users = settings_of(parser().parse_args([*arguments, str(keys)])).users
     assert set(users) == {"alice", "bob"}
     clash = private(tmp_path / "clash", "alice 70\n")
-    with pytest.raises(ConfigError, match="'alice' is there twice"):
-        read_settings(parser().parse_args([*arguments, str(clash)]))
+    with pytest.raises(ConfigError, match="'alice' is defined twice"):
+        settings_of(parser().parse_args([*arguments, str(clash)]))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_users_of_file_and_key_file_are_joined_and_may_not_clash(tmp_path: Path)
         ("prot = 1", "'prot' is no option; did you mean 'port'"),
         ("port = ", "twampd.toml: "),
         ("port = 70000", "port: 70000 is out of range"),
-        ("[user.alice]\npassphrase = 'x'", "user.alice: one key is known, and needed: password"),
+        ("[user.alice]\npassphrase = 'x'", "user.alice: the table needs one key, password"),
         ("[user.alice]\npassword = 'ä'", "user.alice: the password is a string of ASCII"),
         ("user = 3", r"user: write a table \[user.NAME\]"),
-        ("mode = ['encrypted', 'no-mixed']", "mode: encrypted, no-mixed says both"),
+        ("mode = ['encrypted', 'no-mixed']", "mode: encrypted, no-mixed mixes modes"),
         ("mode = ['open']", "mode: 'open' is not a mode"),
         ("pbkdf2-count = 3000", "pbkdf2-count: 3000 is not a power of two"),
         ("pbkdf2-count = 512", "pbkdf2-count: 512 is out of range"),
@@ -105,13 +105,13 @@ def test_users_of_file_and_key_file_are_joined_and_may_not_clash(tmp_path: Path)
 def test_a_wrong_toml_file_is_explained(tmp_path: Path, text: str, fault: str) -> None:
     path = private(tmp_path / "twampd.toml", text)
     with pytest.raises(ConfigError, match=fault):
-        read_settings(parser().parse_args(["--config", str(path)]))
+        settings_of(parser().parse_args(["--config", str(path)]))
 
 
 def test_passwords_in_a_file_that_others_can_read_are_refused(tmp_path: Path) -> None:
     path = private(tmp_path / "twampd.toml", CONFIG, 0o644)
     with pytest.raises(ConfigError, match="others can read"):
-        read_settings(parser().parse_args(["--config", str(path)]))
+        settings_of(parser().parse_args(["--config", str(path)]))
 
 
 def test_the_same_name_twice_is_refused() -> None:
@@ -122,7 +122,7 @@ def test_the_same_name_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["-k", "keys", "::1"], "key-file: whose passphrase"),
+        (["-k", "keys", "::1"], "key-file: holds the passphrase"),
         (["-A", "E", "::1"], "auth-mode: E needs a user"),
         (["-A", "X", "::1"], "auth-mode: 'X' is not letters of A"),
     ],

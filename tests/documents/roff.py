@@ -97,7 +97,7 @@ def _mark(row: Row) -> str:
 def _meaning(row: Row) -> str:
     facts = []
     if text := default_text(row.default):
-        facts.append(f"Default {escaped(text)}")
-    if row.least is not None:
-        facts.append(f"{row.least} to {row.most}")
-    return "\n".join([sentence(row.help), *(["; ".join(facts) + "."] if facts else [])])
+        facts.append(f"default {text}")
+    if row.limits:
+        facts.append(row.limits.replace("-", " to "))
+    return "\n".join([sentence(row.help), *([sentence("; ".join(facts))] if facts else [])])

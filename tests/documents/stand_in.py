@@ -1,7 +1,7 @@
 """Stands in for a program in the examples: ``python -m tests.documents.stand_in PROGRAM ARGUMENT…``.
 
 Runs the real program with the addresses of the examples replaced by those of a responder on loopback, and
-briefly: few packets, short intervals, and an end for what has none.  ``twampd`` judges its configuration.
+briefly: few packets, short intervals, and an end for what has none.  ``twampd`` reads its configuration.
 The responder is in the environment: TWAMP_PORT, TWAMP_PORT_IPV6, TWAMP_SOCKET, TWAMP_KEYS.
 """
 
@@ -43,7 +43,7 @@ def command(program: str, arguments: Sequence[str]) -> list[str]:
         if "--bin" in here:
             here += ["--bin", "0.01"]
     elif program == "twampd" and not {"--check-config", "--print-config"} & set(here):
-        here.append("--check-config")
+        here.append("--print-config")
     elif program == "twampctl":
         here = ["--socket", os.environ["TWAMP_SOCKET"], *here]
         if "hwtstamp" in here:

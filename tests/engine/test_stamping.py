@@ -25,7 +25,8 @@ from twamp.engine.session_reflector import SessionReflector
 from twamp.engine.stamping import HardwareStamping
 from twamp.errors import ConfigError
 from twamp.ping.__main__ import main
-from twamp.reflector.responder import Responder, Settings
+from twamp.reflector.responder import Responder
+from twamp.reflector.settings import Settings
 
 PTP_ONLY = 1 << RxFilter.NONE | 1 << RxFilter.PTP_V2_EVENT
 
@@ -212,8 +213,8 @@ def test_strict_means_hardware_or_not_at_all(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"hwtstamp": "yes"}, "hwtstamp: which network card is to stamp"),
-        ({"timestamp": "hardware"}, "timestamp: which network card is to stamp"),
+        ({"hwtstamp": "yes"}, "hwtstamp: hardware timestamps need to know the network card"),
+        ({"timestamp": "hardware"}, "timestamp: hardware timestamps need to know the network card"),
         (
             {"hwtstamp": "strict", "iface": "lo", "timestamp": "kernel"},
             "contradicts timestamp kernel",
@@ -276,7 +277,7 @@ def test_twping_says_what_is_missing(
 
 def test_twping_needs_to_know_which_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--hwtstamp", "127.0.0.1"]) == 1
-    assert "hwtstamp: which network card" in capsys.readouterr().err
+    assert "hwtstamp: hardware timestamps need to know the network card" in capsys.readouterr().err
 
 
 # ---- the engine, on kernel stamps

@@ -157,7 +157,7 @@ def test_what_does_not_go_with_it_is_refused(
 def test_what_needs_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     for option in (["--output", "x"], ["--metrics-address", "127.0.0.1"]):
         assert ping.main(["--loopback", *option]) == 1
-        assert "is for endless measurements; give --continuous too" in capsys.readouterr().err
+        assert "is for continuous measurements; give --continuous, too" in capsys.readouterr().err
 
 
 # ---- --config ------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_a_tag_is_escaped() -> None:
     [
         ({"csv": True, "json": True}, "json: not with csv"),
         ({"influx": True, "raw": True}, "influx: not with raw"),
-        ({"bin": 5}, "bin: of what"),
+        ({"bin": 5}, "bin: only --csv"),
         ({"csv": True, "bin": -1}, "bin: -1 is out of range"),
     ],
 )

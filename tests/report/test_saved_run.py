@@ -205,7 +205,7 @@ def test_what_report_cannot_do_is_refused(
 
 
 def test_samples_need_json(twping: Run) -> None:
-    assert "samples: they go into the JSON" in twping("--loopback", "--samples")[2]
+    assert "samples: only --json has samples" in twping("--loopback", "--samples")[2]
 
 
 def png_size(path: Path) -> tuple[int, int]:

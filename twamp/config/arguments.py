@@ -1,6 +1,11 @@
-"""The command line of a program, made from the rows of its options."""
+"""The command line of a program, made from the rows of its options.
+
+This module reads command lines for the programs; it is the only one beside their ``__main__`` that knows
+argparse.
+"""
 
 import argparse
+import functools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -9,18 +14,60 @@ from twamp.config.row import Config, ConfigT, Row, default_text, key_of, rows
 from twamp.errors import ConfigError
 
 HIDDEN = argparse.SUPPRESS  # the help of an option that --help does not list
+WIDTH = 80  # columns of --help
+FORMATTER: Any = functools.partial(
+    argparse.RawDescriptionHelpFormatter, width=WIDTH, max_help_position=28
+)
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises ConfigError for a wrong command line; argparse would exit with 2."""
+    """The command line of a program: ``--version``, short usage, help of 80 columns that ends in examples.
+
+    ``examples`` are (command, what it does) pairs, ``notes`` what else to know, in lines of 80 columns.
+    """
+
+    def __init__(
+        self,
+        prog: str,
+        *,
+        usage: str,
+        description: str,
+        version: str,
+        examples: Sequence[tuple[str, str]],
+        notes: str = "",
+        allow_abbrev: bool = True,
+    ) -> None:
+        lines = [f"  {command}\n      {text}" for command, text in examples]
+        epilog = "\n".join(["examples:", *lines, *(["", notes] if notes else [])])
+        super().__init__(
+            prog=prog,
+            usage=f"%(prog)s {usage}",
+            description=description,
+            epilog=epilog.replace("%", "%%"),
+            formatter_class=FORMATTER,
+            allow_abbrev=allow_abbrev,
+        )
+        self.add_argument(
+            "--version",
+            action="version",
+            version=f"%(prog)s {version}",
+            help="show the version and exit",
+        )
+
+
+class RaisingParser(Parser):
+    """Raises ConfigError for a wrong command line, where argparse would exit with 2."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; {self.prog} --help lists the options")
 
 
 def add_arguments(parser: argparse.ArgumentParser, config_class: type[Config]) -> None:
-    """One command line option per row; what is not given is absent from the namespace."""
+    """One option per row, under the heading of its group; what is not given is absent from the namespace."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
     for field, row in rows(config_class):
+        if row.group not in groups:
+            groups[row.group] = parser.add_argument_group(row.group)
         keywords: dict[str, Any] = {"dest": field, "default": argparse.SUPPRESS}
         if row.read is flag:
             keywords["action"] = "store_true"
@@ -30,9 +77,17 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type[Config]) -
                 keywords["action"] = "append"
         short = [name for name in row.flags if not name.startswith("--")]
         long = [name for name in row.flags if name.startswith("--")]
-        parser.add_argument(
-            *short, f"--{key_of(field)}", *long, help=_help(row).replace("%", "%%"), **keywords
-        )
+        names = (*short, f"--{key_of(field)}", *long)
+        groups[row.group].add_argument(*names, help=_help(row).replace("%", "%%"), **keywords)
+
+
+def _help(row: Row) -> str:
+    parts = []
+    if text := default_text(row.default):
+        parts.append(f"default {text}")
+    if row.limits:
+        parts.append(row.limits)
+    return f"{row.help} ({'; '.join(parts)})" if parts else row.help
 
 
 def spelled_out(config_class: type[Config], arguments: Sequence[str]) -> list[str]:
@@ -43,19 +98,8 @@ def spelled_out(config_class: type[Config], arguments: Sequence[str]) -> list[st
     return [f"{each}={bare[each]}" if each in bare else each for each in arguments]
 
 
-def _help(row: Row) -> str:
-    if row.read is flag:
-        return row.help
-    parts = []
-    if text := default_text(row.default):
-        parts.append(f"default {text}")
-    if row.range:
-        parts.append(row.range)
-    return f"{row.help} ({'; '.join(parts)})" if parts else row.help
-
-
 def from_arguments(config_class: type[ConfigT], namespace: argparse.Namespace) -> ConfigT:
-    """The config that a parsed command line asks for; what it does not say is the default."""
+    """The config of a parsed command line; what it does not give is the default."""
     return config_class(**given_fields(config_class, namespace))
 
 

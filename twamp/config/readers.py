@@ -1,10 +1,11 @@
-"""How the text or the TOML of an option becomes its value.
+"""Readers: each makes the value of an option from its text or its TOML.
 
 Each reader takes any spelling (text from a command line, what TOML has for it, or the value itself) and
 returns the value; :class:`ValueError` says what it should have been.
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -15,6 +16,7 @@ from twamp.protocol.schedule import parse_intervals
 
 HIGHEST_PORT = 65535
 METRICS_PORT = 9861
+LONGEST_SOCKET_PATH = 107
 LOSS_TIMEOUT = Decimal(2)
 MOST_PACKETS = 10_000_000
 UNITS = ("n", "u", "m", "s")  # nano-, micro-, milliseconds, seconds
@@ -40,7 +42,7 @@ def integer(value: object) -> int:
 
 
 def seconds(value: object) -> Decimal:
-    """Seconds, exactly as written; nanoseconds are the least that counts."""
+    """Seconds, exactly as written."""
     if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
         try:
             number = Decimal(str(value).strip())
@@ -52,7 +54,7 @@ def seconds(value: object) -> Decimal:
 
 
 def loss_timeout(value: object) -> Decimal:
-    """Seconds; 0 leaves it to us, as for perfSONAR's twping (pScheduler says so by default)."""
+    """Seconds; 0 means the default, as for perfSONAR's twping (pScheduler passes 0)."""
     return seconds(value) or LOSS_TIMEOUT
 
 
@@ -93,7 +95,7 @@ def address(value: object) -> str:
 
 
 def host_or_interface(value: object) -> str:
-    """An address, the name of a host or that of an interface: the resolver and the kernel know."""
+    """An address, or the name of a host or an interface; only its characters are checked."""
     if isinstance(value, str) and re.fullmatch(r"[^\s/\[\]\0]{1,255}", value.strip()):
         return value.strip()
     raise ValueError("an address, the name of a host or of a network interface")
@@ -113,7 +115,7 @@ def port_range(value: object) -> tuple[int, int]:
 
 
 def interface_name(value: object) -> str:
-    """At most IFNAMSIZ - 1 octets; whether it is here is the kernel's to say."""
+    """A name of at most IFNAMSIZ - 1 octets; whether there is such an interface is not checked."""
     if isinstance(value, str) and re.fullmatch(r"[^\s/\0]{1,15}", value):
         return value
     raise ValueError("the name of a network interface, as `ip link` lists them")
@@ -165,14 +167,14 @@ def percentile_list(value: object) -> tuple[Decimal, ...]:
 
 
 def mode_name(value: object) -> str:
-    """A security mode, or with ``no-`` before it that it is not to be served (Vyatta's form)."""
+    """A security mode, or ``no-`` and a mode to leave out (Vyatta's form)."""
     if isinstance(value, str) and value.strip().lower().removeprefix("no-") in MODES:
         return value.strip().lower()
     raise ValueError(f"a mode: {', '.join(MODES)}, or no- and one of these")
 
 
 def auth_modes(value: object) -> str:
-    """perfSONAR's letters, in any order: the strongest that is offered is taken."""
+    """perfSONAR's letters of modes, in any order; the strongest mode that is offered is used."""
     if isinstance(value, str) and value and not set(value.upper()) - set("AEMO"):
         return "".join(letter for letter in "EAMO" if letter in value.upper())
     raise ValueError("letters of A (authenticated), E (encrypted), M (mixed), O (open), such as AE")
@@ -195,6 +197,14 @@ def file_path(value: object) -> str:
     if isinstance(value, str) and value and "\0" not in value:
         return value
     raise ValueError("the name of a file")
+
+
+def socket_path(value: object) -> str:
+    """The path of a UNIX socket, which has at most 107 octets (``sun_path``)."""
+    path = file_path(value)
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise ValueError(f"a path of at most {LONGEST_SOCKET_PATH} octets, as a UNIX socket takes")
+    return path
 
 
 def picture(value: object) -> str:

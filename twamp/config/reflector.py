@@ -1,10 +1,10 @@
 """Options of the responder, ``twampd``, one row per option."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from twamp.config.readers import (
-    HIGHEST_PORT,
     MODES,
     HostPort,
     account_name,
@@ -12,7 +12,6 @@ from twamp.config.readers import (
     dscp,
     file_path,
     flag,
-    integer,
     interface_name,
     metrics_endpoint,
     mode_name,
@@ -20,11 +19,12 @@ from twamp.config.readers import (
     port_range,
     power_of_two,
     prefix,
+    socket_path,
 )
 from twamp.config.row import Config, option
-from twamp.errors import ConfigError
 
-UNLISTED_CONNECTIONS = 64  # more need to know who comes
+UNLISTED_CONNECTIONS = 64  # more are for known clients only
+MOST_PREFIXES = 1024  # TW_LIGHT_CLIENTS_MAX of the engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,188 +32,300 @@ class ReflectorConfig(Config):
     """Options of the responder (``twampd``)."""
 
     listen_address: tuple[str, ...] = option(
-        (), help="where TWAMP-Control listens; repeatable; without, any address of IPv4 and IPv6",
-        read=address, multiple=True, restart=True,
-    )  # fmt: skip
+        (),
+        "address to listen on for TWAMP-Control, repeatable; without it every address of this host",
+        group="listening",
+        read=address,
+        entries=64,
+        restart=True,
+    )
     port: int = option(
-        862, 0, HIGHEST_PORT, "TCP port of TWAMP-Control; 0 takes a free one and logs it",
+        862,
+        "TCP port of TWAMP-Control; 0 takes a free one and logs it",
+        range="0-65535",
         restart=True,
-    )  # fmt: skip
+    )
     iface: str | None = option(
-        None, help="bind to this network interface", read=interface_name, flags=("--interface",),
+        None,
+        "bind to this network interface",
+        read=interface_name,
+        flags=("--interface",),
         restart=True,
-    )  # fmt: skip
+    )
     vrf: str | None = option(
-        None, help="bind to this VRF device", read=interface_name, restart=True
+        None,
+        "bind to this VRF device",
+        read=interface_name,
+        restart=True,
     )
+    test_ports: tuple[int, int] = option(
+        (18760, 19960),
+        "UDP ports of test sessions",
+        range="1-65535",
+        read=port_range,
+        metavar="LO-HI",
+    )
+    dscp_value: int = option(
+        0,
+        "DSCP of control packets, a number or a name such as EF; 0 takes the DSCP of the client's SYN",
+        range="0-63",
+        read=dscp,
+    )
+    light: bool = option(
+        False,
+        "also reflect without TWAMP-Control (TWAMP Light, STAMP), for clients of the client-list",
+        read=flag,
+        restart=True,
+    )
+    light_port: int = option(
+        862,
+        "UDP port of --light",
+        range="1-65535",
+        restart=True,
+    )
+
     client_list: tuple[IPv4Network | IPv6Network, ...] = option(
-        (), help="prefix of clients that may connect, repeatable; without, all; "
-        "others are refused before the greeting",
-        read=prefix, multiple=True, metavar="PREFIX",
-    )  # fmt: skip
-    maximum_connections: int = option(
-        16, 1, 4096, "control connections at once; more than 64 need a client-list, "
-        "or a mode without unauthenticated",
-    )  # fmt: skip
-    maximum_connections_per_client: int = option(
-        0, 0, 4096, "control connections of one client address at once; 0: no such limit"
+        (),
+        "address or prefix of clients that may connect, repeatable; without it everybody may",
+        group="who may connect",
+        read=prefix,
+        entries=MOST_PREFIXES,
+        metavar="PREFIX",
     )
-    maximum_sessions_per_connection: int = option(8, 1, 1024, "test sessions of one connection")
-    maximum_sessions: int = option(4096, 1, 65536, "test sessions in all", restart=True)
+    maximum_connections: int = option(
+        16,
+        "control connections at once; more than 64 need a client-list, or --mode no-unauthenticated",
+        range="1-4096",
+    )
+    maximum_connections_per_client: int = option(
+        0,
+        "control connections of one client address at once; 0: no limit",
+        range="0-4096",
+    )
     maximum_connection_duration: int = option(
-        0, 0, 604800, "seconds after which a control connection is ended; 0: never"
+        0,
+        "seconds after which a control connection is ended; 0: never",
+        range="0-604800",
     )
     handshake_timeout: int = option(
-        30, 1, 3600, "seconds from connecting within which a client must have set the connection up"
+        30,
+        "seconds that a client has to set its connection up",
+        range="1-3600",
     )
     server_inactivity_timeout: int = option(
-        900, 1, 3600, "seconds without a control message after which a connection ends (SERVWAIT)"
+        900,
+        "seconds without a control message after which a connection is ended (SERVWAIT)",
+        range="1-3600",
+    )
+
+    maximum_sessions: int = option(
+        4096,
+        "test sessions at once",
+        group="sessions and limits",
+        range="1-65536",
+        restart=True,
+    )
+    maximum_sessions_per_connection: int = option(
+        8,
+        "test sessions of one connection",
+        range="1-1024",
     )
     test_inactivity_timeout: int = option(
-        900, 1, 3600, "seconds without a test packet after which a session ends (REFWAIT)"
+        900,
+        "seconds without a test packet after which a session is ended (REFWAIT)",
+        range="1-3600",
     )
-    drain_timeout: int = option(60, 0, 3600, "seconds that sessions get to finish after SIGTERM")
-    mode: tuple[str, ...] = option(
-        (), help="security mode to offer, repeatable; or no-MODE to leave one out; "
-        "without, all that can be served",
-        read=mode_name, multiple=True, metavar="MODE",
-    )  # fmt: skip
-    key_file: str | None = option(
-        None, help="users of the secured modes: lines of identity and hexadecimal passphrase",
-        read=file_path, flags=("-k",), metavar="FILE",
-    )  # fmt: skip
-    pbkdf2_count: int = option(
-        32768, 1024, 1 << 24, "iterations that make a key of a passphrase, a power of two",
-        read=power_of_two,
-    )  # fmt: skip
-    dscp_value: int = option(
-        0, 0, 63, "DSCP of the control packets, a number or a name such as EF; "
-        "0: that of the client's SYN",
-        read=dscp,
-    )  # fmt: skip
-    test_ports: tuple[int, int] = option(
-        (18760, 19960), 1, HIGHEST_PORT, "UDP ports for test sessions",
-        read=port_range, metavar="LO-HI",
-    )  # fmt: skip
-    light: bool = option(
-        False, help="reflect without TWAMP-Control, too (TWAMP Light, STAMP), for the client-list",
-        read=flag, restart=True,
-    )  # fmt: skip
-    light_port: int = option(
-        862, 1, HIGHEST_PORT, "UDP port of test packets without TWAMP-Control", restart=True
-    )
-    timestamp: str = option(
-        "auto", help="source of receive timestamps: auto (the kernel where it can), hardware, kernel, user",
-        read=one_of("auto", "hardware", "kernel", "user"), restart=True,
-    )  # fmt: skip
-    hwtstamp: str = option(
-        "no", help="have the interface's network card stamp: no, yes, strict (or not at all); "
-        "--hwtstamp alone is yes",
-        read=one_of("no", "yes", "strict"), restart=True, bare="yes", metavar="WHETHER",
-    )  # fmt: skip
-    timestamp_format: str = option(
-        "ntp", help="format of the timestamps in replies: ntp or ptp",
-        read=one_of("ntp", "ptp"), restart=True, metavar="FORMAT",
-    )  # fmt: skip
     rate_limit: int = option(
-        0, 0, 10_000_000, "test packets a second reflected for one client address; 0: no limit"
+        0,
+        "test packets reflected per second for one client address; 0: no limit",
+        range="0-10000000",
+    )
+
+    mode: tuple[str, ...] = option(
+        (),
+        "security mode to offer, repeatable, or no-MODE to leave one out; "
+        "without it every mode that can be served",
+        group="security",
+        read=mode_name,
+        entries=2 * len(MODES),
+        metavar="MODE",
+    )
+    key_file: str | None = option(
+        None,
+        "users of the secured modes: a line each of name and passphrase in hexadecimal",
+        read=file_path,
+        flags=("-k",),
+        metavar="FILE",
+    )
+    pbkdf2_count: int = option(
+        32768,
+        "PBKDF2 iterations that derive a key from a passphrase, a power of two",
+        range="1024-16777216",
+        read=power_of_two,
+    )
+
+    timestamp: str = option(
+        "auto",
+        "source of receive timestamps: auto (the kernel, if it can), hardware, kernel, user",
+        group="timestamps",
+        read=one_of("auto", "hardware", "kernel", "user"),
+        restart=True,
+    )
+    hwtstamp: str = option(
+        "no",
+        "timestamps of the network card of --iface: no, yes, or strict (end if it cannot); "
+        "--hwtstamp alone means yes",
+        read=one_of("no", "yes", "strict"),
+        restart=True,
+        bare="yes",
+        metavar="WHETHER",
+    )
+    timestamp_format: str = option(
+        "ntp",
+        "format of the timestamps in replies: ntp or ptp",
+        read=one_of("ntp", "ptp"),
+        restart=True,
+        metavar="FORMAT",
     )
     t3_budget: int = option(
-        5, 1, 1000, "microseconds that a reply may leave after the T3 that it carries: "
-        "more is faster", restart=True,
-    )  # fmt: skip
-    t3_correction: bool = option(
-        False, help="correct T3 by what the kernel says of when replies leave", read=flag,
+        5,
+        "microseconds that a reply may leave after the T3 in it; more is faster",
+        range="1-1000",
         restart=True,
-    )  # fmt: skip
+    )
+    t3_correction: bool = option(
+        False,
+        "correct T3 by the delay that the kernel reports for earlier replies",
+        read=flag,
+        restart=True,
+    )
+
     tx_batch: int = option(
-        0, 0, 64, "replies under one T3; 0: as many as t3-budget allows", restart=True
+        0,
+        "replies that share one T3; 0: as many as t3-budget allows",
+        group="speed",
+        range="0-64",
+        restart=True,
     )
     workers: int = option(
-        1, 1, 64, "threads that reflect, each with test ports of its own", restart=True
+        1,
+        "threads that reflect, each with its own test ports",
+        range="1-64",
+        restart=True,
     )
     cpu: tuple[int, ...] = option(
-        (), 0, 4095, help="processor for a worker, repeatable: one each, or one for all; without, any",
-        read=integer, multiple=True, restart=True,
-    )  # fmt: skip
+        (),
+        "processor of a worker, repeatable: one for each worker, or one for all; without it any",
+        range="0-4095",
+        entries=64,
+        restart=True,
+    )
     realtime: int = option(
-        0, 0, 99, "real-time priority (SCHED_FIFO) of the workers; 0: none", restart=True
+        0,
+        "real-time priority (SCHED_FIFO) of the workers; 0: none",
+        range="0-99",
+        restart=True,
     )
     spin_us: int = option(
-        0, 0, 1_000_000, "microseconds that a worker looks for further packets before it sleeps: "
-        "less delay, more load", restart=True,
-    )  # fmt: skip
-    metrics_address: HostPort | None = option(  # noqa: RUF009
-        None, help="address and port to serve Prometheus metrics at, such as 127.0.0.1:9861",
-        read=metrics_endpoint, restart=True,
-    )  # fmt: skip
+        0,
+        "microseconds that a worker looks for more packets before it sleeps; more means less delay, "
+        "and a busier processor",
+        range="0-1000000",
+        restart=True,
+    )
+
+    metrics_address: HostPort | None = option(
+        None,
+        "address and port to serve Prometheus metrics on, such as 127.0.0.1:9861",
+        group="operation",
+        read=metrics_endpoint,
+        restart=True,
+    )
     control_socket: str = option(
-        "/run/twamp/reflector.sock", help="UNIX socket that twampctl reads; none: no such socket",
-        read=file_path, metavar="PATH", restart=True,
-    )  # fmt: skip
+        "/run/twamp/reflector.sock",
+        "UNIX socket that twampctl asks; none: no socket",
+        read=socket_path,
+        metavar="PATH",
+        restart=True,
+    )
+    drain_timeout: int = option(
+        60,
+        "seconds that sessions have to finish after SIGTERM",
+        range="0-3600",
+    )
     run_as_user: str | None = option(
-        None, help="account to run as, once the ports are bound", read=account_name,
-        flags=("--user",), restart=True,
-    )  # fmt: skip
+        None,
+        "account to run as once the ports are bound",
+        read=account_name,
+        flags=("--user",),
+        restart=True,
+    )
     run_as_group: str | None = option(
-        None, help="group to run as; without, that of run-as-user", read=account_name,
-        flags=("--group",), restart=True,
-    )  # fmt: skip
+        None,
+        "group to run as; without it the group of run-as-user",
+        read=account_name,
+        flags=("--group",),
+        restart=True,
+    )
     log_format: str = option(
-        "auto", help="text, journald (with priorities), json, or auto: journald under systemd",
-        read=one_of("auto", "text", "journald", "json"), metavar="FORMAT", restart=True,
-    )  # fmt: skip
+        "auto",
+        "format of the log: text, journald (with priorities), json, or auto (journald under systemd)",
+        read=one_of("auto", "text", "journald", "json"),
+        metavar="FORMAT",
+        restart=True,
+    )
 
     @property
     def device(self) -> str | None:
-        """What sockets are bound to; an interface in a VRF stands for both."""
+        """The device that sockets are bound to; an interface in a VRF stands for both."""
         return self.iface or self.vrf
 
     @property
     def hardware(self) -> bool:
-        """Whether the network card is to stamp."""
+        """Whether the network card takes timestamps."""
         return self.hwtstamp != "no" or self.timestamp == "hardware"
 
-    def check_cross_rules(self) -> None:
-        self._check_modes()
-        self._check_timestamp()
-        self._check_connections()
-        self._check_sessions()
-        self._check_workers()
+    def contradictions(self) -> Iterator[str]:
+        yield from self._of_modes()
+        yield from self._of_timestamps()
+        yield from self._of_connections()
+        yield from self._of_sessions()
+        yield from self._of_workers()
 
-    def _check_modes(self) -> None:
+    def _of_modes(self) -> Iterator[str]:
         negative = [name for name in self.mode if name.startswith("no-")]
         if negative and len(negative) != len(self.mode):
-            raise ConfigError(
-                f"mode: {', '.join(self.mode)} says both what to offer and what not to; "
+            yield (
+                f"mode: {', '.join(self.mode)} mixes modes to offer and modes to leave out; "
                 "give modes, or no- modes"
             )
         if len(set(negative)) == len(MODES):
-            raise ConfigError("mode: nothing is left to offer; leave one of the no- modes out")
+            yield "mode: nothing is left to offer; leave one of the no- modes out"
 
-    def _check_timestamp(self) -> None:
+    def _of_timestamps(self) -> Iterator[str]:
         if self.hwtstamp != "no" and self.timestamp in ("kernel", "user"):
-            raise ConfigError(
-                f"hwtstamp: {self.hwtstamp} contradicts timestamp {self.timestamp}; leave one of them out"
+            yield (
+                f"hwtstamp: {self.hwtstamp} contradicts timestamp {self.timestamp}; "
+                "leave one of them out"
             )
         if self.hardware and self.iface is None:
             key = "timestamp" if self.hwtstamp == "no" else "hwtstamp"
-            raise ConfigError(f"{key}: which network card is to stamp? give --iface, too")
+            yield f"{key}: hardware timestamps need to know the network card; give --iface, too"
 
-    def _check_connections(self) -> None:
+    def _of_connections(self) -> Iterator[str]:
         """Many connections are for clients that are known: by address, or by their passphrase."""
         negative = "no-unauthenticated" in self.mode
         positive = any(not name.startswith("no-") for name in self.mode)
         secured = negative or (positive and "unauthenticated" not in self.mode)
         if self.maximum_connections > UNLISTED_CONNECTIONS and not self.client_list and not secured:
-            raise ConfigError(
+            yield (
                 f"maximum-connections: {self.maximum_connections} is more than "
                 f"{UNLISTED_CONNECTIONS}, which needs to know the clients; give a client-list, "
                 "or --mode no-unauthenticated"
             )
 
-    def _check_sessions(self) -> None:
-        """Who changes a factor means the product; as long as both are the default it promises nothing."""
+    def _of_sessions(self) -> Iterator[str]:
+        """Each connection has room for its sessions, unless both limits are the defaults."""
         connections, each = self.maximum_connections, self.maximum_sessions_per_connection
         default = type(self)
         chosen = (connections, each) != (
@@ -226,20 +338,26 @@ class ReflectorConfig(Config):
                 if connections * each <= 65536
                 else "lower one of these: there are 65536 at most"
             )
-            raise ConfigError(
+            yield (
                 f"maximum-sessions: {self.maximum_sessions} is less than maximum-connections, "
                 f"{connections}, times maximum-sessions-per-connection, {each}; {remedy}"
             )
+        light = (len(self.listen_address) or 2) if self.light else 0
+        if light >= self.maximum_sessions:
+            yield (
+                f"maximum-sessions: light takes {light} of {self.maximum_sessions}, one for each "
+                f"address, and leaves none to test sessions; give at least {light + 1}"
+            )
 
-    def _check_workers(self) -> None:
+    def _of_workers(self) -> Iterator[str]:
         low, high = self.test_ports
         if self.workers > high - low + 1:
-            raise ConfigError(
-                f"workers: {self.workers} is more than test-ports {low}-{high} has ports, of which each "
+            yield (
+                f"workers: {self.workers} is more than the ports of test-ports {low}-{high}, and each "
                 "needs one; give more ports, or fewer workers"
             )
         if len(self.cpu) > 1 and len(self.cpu) != self.workers:
-            raise ConfigError(
+            yield (
                 f"cpu: {len(self.cpu)} processors for {self.workers} workers; give one for each "
                 "worker, or one for all"
             )

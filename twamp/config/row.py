@@ -1,15 +1,16 @@
-"""Options as rows: default, least, most, help, and how a value is read.
+"""An option as a row: its default, range, help, and how a value is read and checked.
 
-Everything derives from the rows of a :class:`Config`: field ``maximum_connections``, command line
-``--maximum-connections``, TOML key ``maximum-connections``.  Constructing a config reads and checks every
-row, whoever brings the values, so a value may be text (command line), what TOML has for it, or the
-field's own type.  :class:`~twamp.errors.ConfigError` names the key, the value, the range and the remedy.
+The rows of a :class:`Config` are its dataclass fields.  Everything else is derived from them: the field
+``maximum_connections`` is ``--maximum-connections`` on the command line and ``maximum-connections`` in
+TOML.  Constructing a config reads and checks every row, wherever the values come from: a value may be text
+(command line), a TOML value, or already of the field's type.  :class:`~twamp.errors.ConfigError` names the
+key, the value, the range and the remedy.
 """
 
 import dataclasses
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
@@ -22,27 +23,46 @@ _ROW = "twamp.option"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is known of one option beside its name and type."""
+    """What is known of an option, beside its name and type."""
 
     default: Any
-    least: int | Decimal | None
-    most: int | Decimal | None
     help: str
+    group: str  # heading of --help and of the manual page
+    range: str  # "LEAST-MOST", both included; empty: none
+    entries: int  # a list of at most so many values; 0: one value, no list
     read: Callable[[object], Any]
     flags: tuple[str, ...]
-    multiple: bool
     metavar: str | None
     restart: bool
-    bare: str | None  # what the option says when it stands without a value
+    bare: str | None  # the value of the option when it stands without one
 
     @property
-    def range(self) -> str:
-        return "" if self.least is None else f"{self.least}-{self.most}"
+    def multiple(self) -> bool:
+        """Whether the value is a tuple, and the option may be repeated."""
+        return self.entries > 0
+
+    @property
+    def limits(self) -> str:
+        """Range and length of a list, in words; empty without both."""
+        entries = f"at most {self.entries} values" if self.multiple else ""
+        return "; ".join(filter(None, (self.range, entries)))
+
+    @property
+    def bounds(self) -> tuple[Decimal, Decimal] | None:
+        """The least and the greatest value; None without a range."""
+        if not self.range:
+            return None
+        least, most = self.range.split("-")
+        return Decimal(least), Decimal(most)
 
     def value(self, key: str, value: object) -> Any:
         """``value`` as the field's type, within the range; else :class:`ConfigError`."""
         if self.multiple:
             elements = value if isinstance(value, tuple | list) else (value,)
+            if len(elements) > self.entries:
+                raise ConfigError(
+                    f"{key}: {len(elements)} values are too many; give at most {self.entries}"
+                )
             return tuple(self._one(key, element) for element in elements)
         if value is None and self.default is None:
             return None
@@ -54,23 +74,31 @@ class Row:
         except ConfigError as error:
             raise ConfigError(f"{key}: {error}") from None
         except ValueError as error:
-            within = f" from {self.least} to {self.most}" if self.range else ""
+            within = f" from {self._range_in_words}" if self.range else ""
             raise ConfigError(
                 f"{key}: {_shown(value)} is not {error}{within}{self._example(key)}"
             ) from None
-        if self.least is not None and self.most is not None:
-            numbers = result if isinstance(result, tuple) else (result,)
-            if not all(self.least <= number <= self.most for number in numbers):
-                raise ConfigError(
-                    f"{key}: {_shown(value)} is out of range; "
-                    f"it goes from {self.least} to {self.most}{self._example(key)}"
-                )
-            if list(numbers) != sorted(numbers):
-                raise ConfigError(
-                    f"{key}: {_shown(value)} ends before it begins; write the lower port, from "
-                    f"{self.least} to {self.most}, first{self._example(key)}"
-                )
+        self._require_range(key, value, result if isinstance(result, tuple) else (result,))
         return result
+
+    def _require_range(self, key: str, value: object, numbers: Sequence[Any]) -> None:
+        if self.bounds is None:
+            return
+        least, most = self.bounds
+        if not all(least <= number <= most for number in numbers):
+            raise ConfigError(
+                f"{key}: {_shown(value)} is out of range; "
+                f"it goes from {self._range_in_words}{self._example(key)}"
+            )
+        if list(numbers) != sorted(numbers):
+            raise ConfigError(
+                f"{key}: {_shown(value)} ends before it begins; write the lower port, from "
+                f"{self._range_in_words}, first{self._example(key)}"
+            )
+
+    @property
+    def _range_in_words(self) -> str:
+        return self.range.replace("-", " to ")
 
     def _example(self, key: str) -> str:
         text = default_text(self.default)
@@ -80,6 +108,99 @@ class Row:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…" + text[-1]
+
+
+# ---- declaration ---------------------------------------------------------------------------------
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    group: str = "",
+    range: str = "",
+    entries: int = 0,
+    read: Callable[[object], Any] = integer,
+    flags: tuple[str, ...] = (),
+    metavar: str | None = None,
+    restart: bool = False,
+    bare: str | None = None,
+) -> Any:
+    """A row: a dataclass field with a default and a help text.
+
+    ``group`` is the heading from this row on, until a row that names another.  ``range`` is
+    ``"LEAST-MOST"``, both included.  ``entries`` makes a list: the option may be repeated so many times.
+    ``flags`` are further spellings on the command line (``-c``, ``--interface``).  A reload does not change
+    an option with ``restart``.  An option with ``bare`` may stand without ``=VALUE``, and has that value
+    then.
+    """
+    row = Row(
+        default=default,
+        help=help,
+        group=group,
+        range=range,
+        entries=entries,
+        read=read,
+        flags=flags,
+        metavar=metavar,
+        restart=restart,
+        bare=bare,
+    )
+    return dataclasses.field(default=default, metadata={_ROW: row})
+
+
+class Config:
+    """Base of the programs' options; checks every row when it is made."""
+
+    def __post_init__(self) -> None:
+        for field, row in rows(type(self)):
+            value = row.value(key_of(field), getattr(self, field))
+            object.__setattr__(self, field, value)
+        require_none(self.contradictions())
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with options that are right each by itself: "KEY: reason; remedy"."""
+        return iter(())
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def require_none(errors: Iterator[str] | Sequence[str]) -> None:
+    """Raises one :class:`ConfigError` of all these errors, a line each; nothing if there are none."""
+    if text := "\n".join(errors):
+        raise ConfigError(text)
+
+
+# ---- names and texts -----------------------------------------------------------------------------
+
+
+def key_of(field: str) -> str:
+    """The name of an option on the command line and in TOML."""
+    return field.replace("_", "-")
+
+
+def rows(config_class: type[Config]) -> Sequence[tuple[str, Row]]:
+    """The (field, row) pairs, in the order of declaration."""
+    fields: Sequence[dataclasses.Field[Any]] = dataclasses.fields(config_class)  # type: ignore[arg-type]
+    result = []
+    group = ""
+    for field in fields:
+        if _ROW in field.metadata:
+            row: Row = field.metadata[_ROW]
+            group = row.group or group
+            result.append((field.name, dataclasses.replace(row, group=group)))
+    return result
+
+
+def field_of(config_class: type[Config], key: str) -> str:
+    """The field of a TOML key; an unknown key is refused with the nearest known one."""
+    known = {key_of(field): field for field, _ in rows(config_class)}
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise ConfigError(f"{key!r} is no option; {remedy}")
+    return known[key]
 
 
 def default_text(default: object) -> str:
@@ -92,7 +213,7 @@ def default_text(default: object) -> str:
 
 
 def written(row: Row, value: object) -> str:
-    """A value as one would write it on the command line; a list with commas, nothing for none."""
+    """A value as one would write it on the command line; a list with commas, empty for none."""
     if isinstance(value, bool):
         return str(value).lower()
     if row.multiple and isinstance(value, tuple):
@@ -109,80 +230,7 @@ def toml_text(row: Row, value: object) -> str:
     return json.dumps(default_text(value), ensure_ascii=False)
 
 
-def option(
-    default: Any,
-    least: int | Decimal | None = None,
-    most: int | Decimal | None = None,
-    help: str = "",
-    *,
-    read: Callable[[object], Any] = integer,
-    flags: tuple[str, ...] = (),
-    multiple: bool = False,
-    metavar: str | None = None,
-    restart: bool = False,
-    bare: str | None = None,
-) -> Any:
-    """A row: a dataclass field with default, range (both ends included) and help.
-
-    ``flags`` are further spellings on the command line (``-c``, ``--interface``); a ``multiple``
-    one may be given more than once and is a tuple; one with ``restart`` is not changed by a reload; one
-    with ``bare`` may stand without ``=VALUE`` and then has that.
-    """
-    row = Row(
-        default=default,
-        least=least,
-        most=most,
-        help=help,
-        read=read,
-        flags=flags,
-        multiple=multiple,
-        metavar=metavar,
-        restart=restart,
-        bare=bare,
-    )
-    return dataclasses.field(default=default, metadata={_ROW: row})
-
-
-class Config:
-    """Base of the programs' options: checks every row when it is made."""
-
-    def __post_init__(self) -> None:
-        for field, row in rows(type(self)):
-            value = row.value(key_of(field), getattr(self, field))
-            object.__setattr__(self, field, value)
-        self.check_cross_rules()
-
-    def check_cross_rules(self) -> None:
-        """Rules over more than one option; raises :class:`ConfigError`."""
-
-
-ConfigT = TypeVar("ConfigT", bound=Config)
-
-
-def key_of(field: str) -> str:
-    return field.replace("_", "-")
-
-
-def rows(config_class: type[Config]) -> Sequence[tuple[str, Row]]:
-    """The (field, row) pairs, in the order of declaration."""
-    fields: Sequence[dataclasses.Field[Any]] = dataclasses.fields(config_class)  # type: ignore[arg-type]
-    return [(field.name, field.metadata[_ROW]) for field in fields if _ROW in field.metadata]
-
-
-# ---- a file --------------------------------------------------------------------------------------
-
-
-def field_of(config_class: type[Config], key: str) -> str:
-    """The field of a TOML key; an unknown key is refused with the nearest known one."""
-    known = {key_of(field): field for field, _ in rows(config_class)}
-    if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ConfigError(f"{key!r} is no option; {remedy}")
-    return known[key]
-
-
-# ---- values and who said so ----------------------------------------------------------------------
+# ---- values, and where they were given -----------------------------------------------------------
 
 
 class Given(NamedTuple):
@@ -191,30 +239,36 @@ class Given(NamedTuple):
     value: object
     origin: str  # "command line", or a file and its line
 
-    def blame(self, error: ConfigError) -> ConfigError:
-        """The same error, saying where the value is that caused it."""
-        return ConfigError(f"{self.origin}: {error}")
+    def blame(self, error: object) -> str:
+        """The error with the place of the value that caused it."""
+        return f"{self.origin}: {error}"
 
 
 def settle(
-    config_class: type[ConfigT], *sources: Mapping[str, Given]
+    config_class: type[ConfigT], *sources: Mapping[str, Given], errors: Sequence[str] = ()
 ) -> tuple[ConfigT, dict[str, Given]]:
-    """The config that the sources make, the later before the earlier, and what each field came from.
+    """The config that the sources make, a later source before an earlier, and where each field came from.
 
-    Raises :class:`ConfigError` with the place of the value that is wrong.
+    Raises :class:`ConfigError` with ``errors``, found before, and every value that is wrong, a line each
+    with its place.
     """
     given = {field: value for source in sources for field, value in source.items()}
-    by_key = {key_of(field): value for field, value in given.items()}
+    found = list(errors)
     for field, row in rows(config_class):
         if field in given:
             try:
                 row.value(key_of(field), given[field].value)
             except ConfigError as error:
-                raise given[field].blame(error) from None
+                found.append(given[field].blame(error))
+    require_none(found)
     try:
         return config_class(**{field: value.value for field, value in given.items()}), given
-    except ConfigError as error:  # a rule over several: it begins with the key to change
-        culprit = by_key.get(str(error).partition(":")[0])
-        if culprit is None:
-            raise
-        raise culprit.blame(error) from None
+    except ConfigError as error:
+        require_none([_placed(line, given) for line in str(error).splitlines()])
+        raise
+
+
+def _placed(error: str, given: Mapping[str, Given]) -> str:
+    """A contradiction begins with the key to change: with the place of its value, if it was given."""
+    culprit = given.get(error.partition(":")[0].replace("-", "_"))
+    return error if culprit is None else culprit.blame(error)

@@ -1,4 +1,4 @@
-"""Whom twping measures, and how the command line writes it.
+"""The host that twping measures, and its spelling on the command line.
 
 A host is a name or an address: ``host``, ``host:port``, ``v6``, ``[v6]`` or ``[v6]:port``.
 """
@@ -13,7 +13,7 @@ from twamp.errors import ConfigError
 
 
 class Target(NamedTuple):
-    """Whom to measure, and whom to ask: both as written, the latter with its TCP port."""
+    """The host to measure, and the Server to ask with its TCP port; both as written."""
 
     host: str
     server: str
@@ -21,7 +21,7 @@ class Target(NamedTuple):
 
 
 def split_host(text: str) -> tuple[str, int | None]:
-    """Host and port (None: not said) of what the command line calls a host; else ConfigError."""
+    """Host and port (None: not given) of a host on the command line; ConfigError if it is none."""
     match = re.fullmatch(r"\[([^]]+)\](?::(\d{0,5}))?|([^:\[\]]+)(?::(\d{1,5}))?", text, re.ASCII)
     if match is None:
         with contextlib.suppress(ValueError):
@@ -40,11 +40,13 @@ def split_host(text: str) -> tuple[str, int | None]:
 def read_target(
     host: str, server: str | None, *, default_port: int, zero_addresses: bool
 ) -> Target:
-    """What HOST and SERVER say; ConfigError where they contradict each other."""
+    """The target of HOST and SERVER; ConfigError where they contradict each other."""
     name, port = split_host(host)
     asked, asked_port = split_host(server or host)
     if server and port is not None and port != asked_port:
         raise ConfigError(f"{host!r}: the TCP port belongs to SERVER, {server!r}")
     if server and zero_addresses:
-        raise ConfigError("zero-addresses: names no addresses, so packets go to SERVER; leave HOST")
+        raise ConfigError(
+            "zero-addresses: packets go to SERVER without addresses in the request; leave HOST out"
+        )
     return Target(name, asked, default_port if asked_port is None else asked_port)

@@ -2,7 +2,7 @@
 
 ``twampd.toml`` is read first, then ``twampd.toml.d/*.toml`` in the order of their names; a later file's
 value replaces an earlier one's, lists whole.  ``[user.NAME]`` tables hold passwords, and a file that has
-some must be private.
+some must be private.  All errors are told at once.
 """
 
 import re
@@ -19,54 +19,56 @@ from twamp.errors import ConfigError
 
 @dataclass(frozen=True)
 class FromFiles:
-    """What the files say, and which they were."""
+    """The content of the files, their names, and what is wrong with them, a line for each error."""
 
     given: dict[str, Given]
     users: Users
     names: tuple[str, ...]
+    errors: tuple[str, ...] = ()
 
 
 def read_config_files(path: str) -> FromFiles:
-    """Reads ``path`` and ``path.d/*.toml``.
+    """Reads ``path`` and ``path.d/*.toml``; raises :class:`OSError` for a file that cannot be read.
 
-    Raises :class:`OSError` for a file that cannot be read, :class:`~twamp.errors.ConfigError` with file and
-    line for one that is not right.
+    ``errors`` has, with file and line, what is no TOML, no option, or no user.  Values are checked later.
     """
     given: dict[str, Given] = {}
     users = Users()
+    errors: list[str] = []
     names = [path, *(str(name) for name in sorted(Path(f"{path}.d").glob("*.toml")))]
     for name in names:
-        file_given, file_users = _read(name)
-        given |= file_given
-        users |= file_users
-    return FromFiles(given, users, tuple(names))
+        try:
+            text, table = parse_toml(name)
+            if "user" in table:
+                open_private(name)
+                users |= read_user_tables(name, table.pop("user"))
+        except ConfigError as error:
+            errors.append(str(error))
+            continue
+        given |= _options(name, text, table, errors)
+    return FromFiles(given, users, tuple(names), tuple(errors))
 
 
-def _read(name: str) -> tuple[dict[str, Given], Users]:
-    text, table = parse_toml(name)
-    users = Users()
-    if "user" in table:
-        open_private(name)
-        users = read_user_tables(name, table.pop("user"))
+def _options(name: str, text: str, table: dict[str, Any], errors: list[str]) -> dict[str, Given]:
     given = {}
     for key, value in table.items():
         origin = f"{name}, line {line_of(key, text)}"
         try:
             given[field_of(ReflectorConfig, key)] = Given(value, origin)
         except ConfigError as error:
-            raise ConfigError(f"{origin}: {error}") from None
-    return given, users
+            errors.append(f"{origin}: {error}")
+    return given
 
 
 def parse_toml(name: str) -> tuple[str, dict[str, Any]]:
-    """A file's text, and what it says as TOML; ConfigError when it is none."""
+    """The text of a file, and its tables; ConfigError when it is no TOML."""
     try:
         text = Path(name).read_text(encoding="utf-8")
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:  # says the line itself
         raise ConfigError(f"{name}: {error}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{name}: this is no text; TOML is UTF-8") from None
+        raise ConfigError(f"{name}: not a text file; TOML is UTF-8") from None
 
 
 def line_of(key: str, text: str) -> int:

@@ -1,4 +1,4 @@
-"""Who may use the secured modes: user names (KeyID) and passphrases, from files that others cannot read.
+"""The users of the secured modes: names (KeyID) and passphrases, from files that others cannot read.
 
 A *key file* has the form of perfSONAR's pfs files: a line each of identity, blanks, and the passphrase in
 hexadecimal; ``#`` begins a comment.
@@ -17,7 +17,7 @@ LONGEST_PASSPHRASE = 1024
 
 
 class Users(Mapping[str, bytes]):
-    """User name -> passphrase; does not show passphrases."""
+    """User name -> passphrase; its repr leaves the passphrases out."""
 
     def __init__(self, passphrases: Mapping[str, bytes] = MappingProxyType({})) -> None:
         for name, passphrase in passphrases.items():
@@ -39,7 +39,7 @@ class Users(Mapping[str, bytes]):
     def __or__(self, others: "Users") -> "Users":
         """Both; raises :class:`~twamp.errors.ConfigError` for a name that both have."""
         for name in self.keys() & others.keys():
-            raise ConfigError(f"user {name!r} is there twice; keep one")
+            raise ConfigError(f"user {name!r} is defined twice; keep one")
         return Users({**self, **others})
 
 
@@ -52,7 +52,7 @@ def _check(name: str, passphrase: bytes) -> None:
             f" it takes 1 to {LONGEST_PASSPHRASE}"
         )
     if b"\r" in passphrase or b"\n" in passphrase:  # RFC 4656 section 3.1
-        raise ConfigError(f"user {name!r}: the passphrase has a line end in it; take it out")
+        raise ConfigError(f"user {name!r}: the passphrase contains a line end; take it out")
 
 
 def open_private(path: str | Path) -> str:
@@ -66,7 +66,7 @@ def open_private(path: str | Path) -> str:
         try:
             return file.read()
         except UnicodeDecodeError:
-            raise ConfigError(f"{path}: this is no text; a key file is UTF-8") from None
+            raise ConfigError(f"{path}: not a text file; a key file is UTF-8") from None
 
 
 def read_key_file(path: str | Path) -> Users:
@@ -88,7 +88,7 @@ def read_key_file(path: str | Path) -> Users:
                 f"{path}, line {number}: the passphrase of {name!r} is not hexadecimal"
             ) from None
         if name in found:
-            raise ConfigError(f"{path}, line {number}: {name!r} is there twice; keep one")
+            raise ConfigError(f"{path}, line {number}: {name!r} is defined twice; keep one")
         try:
             _check(name, passphrase)
         except ConfigError as error:
@@ -104,7 +104,9 @@ def read_user_tables(path: str | Path, tables: object) -> Users:
     found = {}
     for name, table in tables.items():
         if not isinstance(table, dict) or set(table) != {"password"}:
-            raise ConfigError(f"{path}: user.{name}: one key is known, and needed: password")
+            raise ConfigError(
+                f"{path}: user.{name}: the table needs one key, password, and takes no other"
+            )
         password = table["password"]
         # RFC 5357 section 3.1: NVT ASCII.
         if not isinstance(password, str) or not password.isascii():

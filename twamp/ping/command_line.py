@@ -1,4 +1,4 @@
-"""What twping's command line asks for: options, the target, a file of targets, or a saved run to report."""
+"""The command line of twping: options and a target, a file of targets, or a saved run to report."""
 
 import re
 import socket
@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twamp.config.arguments import HIDDEN, Parser, add_arguments, given_fields, spelled_out
+from twamp.config.arguments import (
+    HIDDEN,
+    Parser,
+    RaisingParser,
+    add_arguments,
+    given_fields,
+    spelled_out,
+)
 from twamp.config.ping import PingConfig
 from twamp.config.row import Given, key_of
 from twamp.config.target import Target, read_target
@@ -14,12 +21,18 @@ from twamp.errors import ConfigError
 from twamp.monitor.targets import Targets, read_targets
 from twamp.ping.summary_files import require_directory
 from twamp.report.pictures import require_plot
+from twamp.version import version
 
+EXAMPLES = (
+    ("twping 192.0.2.1", "measure 100 packets to the Server there"),
+    ("twping -c 1000 -i 0.01f --json twamp.example:8620", "1000 packets, 10 ms apart, as JSON"),
+    ("twping --continuous --report-interval 10 192.0.2.1", "report every 10 s until Ctrl-C"),
+)
 EXIT_CODES = """\
-Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 a threshold of --fail was crossed, or
-nothing came back (with -R 0: the rows say it, and perfSONAR's readers of them take any other code for a
-run that failed).  SIGTERM ends --continuous as its natural end does: with 0, 1 or 3.
-"""
+Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 a threshold of
+--fail was crossed, or nothing came back (with -R 0: the rows show it, and
+perfSONAR takes any other code for a run that failed).  SIGTERM ends
+--continuous as its natural end does: with 0, 1 or 3."""
 # The options that a report of a saved run may have.
 OF_REPORTS = frozenset(
     {
@@ -42,10 +55,13 @@ class CommandLine:
 
 def parser() -> Parser:
     """The command line: one option per row of :class:`~twamp.config.ping.PingConfig`."""
-    result = Parser(
-        prog="twping",
+    result = RaisingParser(
+        "twping",
+        usage="[OPTION]... HOST [SERVER]",
         description="Measure the round trip to a TWAMP Server (RFC 5357).",
-        epilog=EXIT_CODES,
+        version=version(),
+        examples=EXAMPLES,
+        notes=EXIT_CODES,
         allow_abbrev=False,
     )
     result.add_argument(
@@ -61,7 +77,7 @@ def parser() -> Parser:
         "--config",
         dest="config_file",
         metavar="FILE",
-        help="TOML file of targets to measure without an end (implies --continuous)",
+        help="TOML file of targets to measure continuously (implies --continuous)",
     )
     add_arguments(result, PingConfig)
     result.add_argument("-F", dest="file", help=HIDDEN)

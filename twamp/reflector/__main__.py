@@ -12,80 +12,78 @@ from collections.abc import Sequence
 
 import uvloop
 
-from twamp.config.arguments import add_arguments, given_fields, spelled_out
+from twamp.config.arguments import Parser, add_arguments, given_fields, spelled_out
 from twamp.config.reflector import ReflectorConfig
-from twamp.config.row import Given, key_of, rows, settle, toml_text
-from twamp.config.toml_file import FromFiles, read_config_files
-from twamp.config.users import Users, read_key_file
-from twamp.control.server import offered_modes
+from twamp.config.row import Given, key_of, rows, toml_text
 from twamp.engine.privileges import KEPT, drop_privileges
 from twamp.errors import ConfigError
 from twamp.reflector import logs, systemd
-from twamp.reflector.responder import Responder, Settings
+from twamp.reflector.build import require_startable
+from twamp.reflector.responder import Responder
+from twamp.reflector.settings import Settings, read_settings
+from twamp.version import version
 
 logger = logging.getLogger("twamp.reflector")
 
 
+EXAMPLES = (
+    ("twampd", "serve on port 862 of every address; needs root"),
+    ("twampd --port 8620 --client-list 192.0.2.0/24", "serve the clients of one network"),
+    ("twampd --config /etc/twamp/twampd.toml --check-config", "check a configuration"),
+)
+NOTES = """\
+SIGHUP reads the files again; SIGTERM lets sessions finish, SIGINT does not;
+SIGUSR1 writes the state to the log."""
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line: one option per row of :class:`~twamp.config.reflector.ReflectorConfig`."""
-    result = argparse.ArgumentParser(
-        prog="twampd",
+    result = Parser(
+        "twampd",
+        usage="[OPTION]...",
         description="TWAMP Server and Session-Reflector (RFC 5357).",
-        epilog="SIGHUP reads the files again; SIGTERM lets sessions finish, SIGINT does not; "
-        "SIGUSR1 writes the state to the log.",
-    )
-    add_arguments(result, ReflectorConfig)
-    result.add_argument(
-        "--config",
-        metavar="FILE",
-        help="TOML: these options by name, and tables [user.NAME] with a password; FILE.d/*.toml "
-        "go before it, and the command line before all",
-    )
-    result.add_argument(
-        "--check-config",
-        action="store_true",
-        help="say whether the configuration is right, and end",
-    )
-    result.add_argument(
-        "--print-config",
-        action="store_true",
-        help="print what would be in force, as TOML, and where each value comes from",
-    )
-    result.add_argument(
-        "--print-unit", action="store_true", help="print a systemd unit that runs this program"
+        version=version(),
+        examples=EXAMPLES,
+        notes=NOTES,
     )
     result.add_argument(
         "-v", "--verbose", action="store_true", help="log every control message, not only events"
     )
+    files = result.add_argument_group("configuration")
+    files.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file of these options, and of tables [user.NAME] with a password; FILE.d/*.toml "
+        "overrides it, and the command line overrides both",
+    )
+    files.add_argument(
+        "--check-config",
+        action="store_true",
+        help="check the configuration and exit",
+    )
+    files.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the options in force as TOML, with the origin of each, and exit",
+    )
+    files.add_argument(
+        "--print-unit",
+        action="store_true",
+        help="print a systemd unit that runs this program, and exit",
+    )
+    add_arguments(result, ReflectorConfig)
     return result
 
 
-def read_settings(options: argparse.Namespace) -> Settings:
-    """What the command line and the files say.
-
-    Raises :class:`~twamp.errors.ConfigError` for what is not right, :class:`OSError` for a file that cannot
-    be read.
-    """
-    files = (
-        FromFiles({}, Users(), ()) if options.config is None else read_config_files(options.config)
-    )
-    spoken = {
-        name: Given(value, "command line")
-        for name, value in given_fields(ReflectorConfig, options).items()
-    }
-    config, given = settle(ReflectorConfig, files.given, spoken)
-    users = files.users
-    if config.key_file is not None:
-        users |= read_key_file(config.key_file)
-    try:
-        offered_modes(config.mode, users)
-    except ConfigError as error:
-        raise given["mode"].blame(error) from None
-    return Settings(config, users, given)
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings of command line and files; raises as :func:`~twamp.reflector.settings.read_settings`."""
+    given = given_fields(ReflectorConfig, options)
+    spoken = {name: Given(value, "command line") for name, value in given.items()}
+    return read_settings(options.config, spoken)
 
 
 def print_config(settings: Settings) -> None:
-    """What is in force as TOML that can be read back; passwords stay where they are."""
+    """Prints the options in force as TOML that can be read back; passwords are left out."""
     for name, row in rows(ReflectorConfig):
         value = getattr(settings.config, name)
         origin = settings.given[name].origin if name in settings.given else "default"
@@ -114,7 +112,7 @@ def own_path() -> str:
 
 
 def raise_descriptor_limit() -> None:
-    """As many descriptors as may be had: each connection takes one, and each test port."""
+    """Raises the limit as far as possible: each connection takes a descriptor, and each test port."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError):  # a unit may forbid it, and sets the limit itself
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -125,17 +123,18 @@ def run(options: argparse.Namespace) -> int:
     if options.print_unit:
         print(systemd.unit_text(own_path()), end="")
         return 0
-    settings = read_settings(options)
+    settings = settings_of(options)
     if options.print_config:
         print_config(settings)
         return 0
     if options.check_config:
+        require_startable(settings)
         print("the configuration is right")
         return 0
     logs.configure(settings.config.log_format, options.verbose)
     raise_descriptor_limit()
     responder = Responder(
-        settings, lambda: read_settings(options), inherited=systemd.inherited_sockets()
+        settings, lambda: settings_of(options), inherited=systemd.inherited_sockets()
     )
     try:
         config = settings.config
@@ -154,7 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except ConfigError as error:
-        print(f"twampd: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"twampd: {line}", file=sys.stderr)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"twampd: {where}{error.strerror or error}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""The responder: Server, Session-Reflector, and all that lets an operator live with them.
+"""The responder: Server, Session-Reflector, and the means to operate them.
 
-Its life: making a :class:`Responder` binds every socket (as root, if need be); ``async with`` serves;
+Making a :class:`Responder` binds every socket (as root, if need be); ``async with`` serves;
 :meth:`~Responder.reload`, :meth:`~Responder.drain` and :meth:`~Responder.stop` are what the program ties to
 signals.
 """
@@ -9,56 +9,33 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import Self, TypeVar
+from typing import Self
 
 from twamp.config.reflector import ReflectorConfig
-from twamp.config.row import Given, key_of, rows
-from twamp.config.users import Users
-from twamp.control.listeners import listening_error, open_light_sockets, open_listeners
 from twamp.control.server import Server
-from twamp.endpoint import Endpoint
-from twamp.engine.privileges import identity
-from twamp.engine.session_reflector import RECEIVE_BUFFER, SessionReflector
-from twamp.engine.stamping import HardwareStamping, open_stamping
-from twamp.engine.workers import Workers
+from twamp.engine.session_reflector import RECEIVE_BUFFER
 from twamp.errors import ConfigError
-from twamp.reflector.exporter import Exporter
+from twamp.reflector.build import bind, make_workers
+from twamp.reflector.interface_loss import InterfaceLoss
+from twamp.reflector.light import LightSessions
 from twamp.reflector.logs import Limiter
+from twamp.reflector.settings import Change, Settings, plan_change
 from twamp.reflector.state import ResponderState
 from twamp.reflector.state_reader import StateReader
-from twamp.reflector.status_socket import StatusSocket, open_status_socket
+from twamp.reflector.status_socket import StatusSocket
 from twamp.reflector.systemd import Notifier, watchdog_interval
-from twamp.reflector.watch import ClockWatch, Heartbeat, InterfaceWatch
+from twamp.reflector.watch import ClockWatch, Heartbeat
 from twamp.version import version
 
 logger = logging.getLogger("twamp.responder")
 
-Bound = TypeVar("Bound")
-
 LOOK_EVERY = 1.0  # seconds between looks at clock, interface and loop
-CLIENT_LOGS = (
-    "twamp.server",
-    "twamp.connection",
-    "twamp.sessions",
-    "twamp.exporter",
-)  # clients make them speak
+# Clients cause the lines of these loggers.
+CLIENT_LOGS = ("twamp.server", "twamp.connection", "twamp.sessions", "twamp.exporter")
 SCRAPE_WITHIN = 5.0  # seconds for the event loop to answer a scrape
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What command line and files say."""
-
-    config: ReflectorConfig
-    users: Users = field(default_factory=Users)
-    given: dict[str, Given] = field(default_factory=dict)
 
 
 class Responder:
@@ -75,116 +52,66 @@ class Responder:
         read_settings: Callable[[], Settings],
         inherited: Sequence[socket.socket] = (),
     ) -> None:
-        config = settings.config
         self._settings = settings
         self._read_settings = read_settings
-        self._inherited = bool(inherited)
         self._notifier = Notifier()
         self._stopping = asyncio.Event()
         self._draining = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._control: socket.socket | None = None
-        self._exporter: Exporter | None = None
-        self._light_sessions: list[int] = []
-        self._returned = False  # the interface is back, and nothing listens there yet
-        self._obstacle = ""  # why not
-        self._buffer_told = False
-        with contextlib.ExitStack() as bound:
-            self._listeners = list(inherited) or _bound("port", config, open_listeners)
-            self._light = _bound("light-port", config, open_light_sockets) if config.light else []
-            for sock in (*self._listeners, *chain(*self._light)):
-                bound.callback(sock.close)
-            self._open_control_socket(bound)
-            if config.metrics_address is not None:
-                self._exporter = self._open_exporter(config)
-            self._stamping = _open_stamping(config)
-            bound.pop_all()
+        self._buffer_reported = False
+        self._bound = bind(settings, inherited, self._read_state)
         self._life = contextlib.AsyncExitStack()
-
-    def _open_control_socket(self, bound: contextlib.ExitStack) -> None:
-        config = self._settings.config
-        path = config.control_socket
-        if path.lower() == "none":
-            return
-        try:
-            owner = identity(config.run_as_user, config.run_as_group)
-            self._control = bound.enter_context(
-                open_status_socket(path, None if os.geteuid() else owner)
-            )
-        except OSError as error:
-            text = f"control-socket: cannot listen on {path}: {error.strerror}"
-            if "control_socket" in self._settings.given:
-                raise ConfigError(f"{text}; give another --control-socket, or none") from None
-            # Nobody asked for it: an ordinary user's responder does without.
-            logger.warning("%s; twampctl will not find this responder", text)
-
-    def _open_exporter(self, config: ReflectorConfig) -> Exporter:
-        assert config.metrics_address is not None
-        try:
-            return Exporter(*config.metrics_address, self._read_state)
-        except OSError as error:
-            raise ConfigError(
-                f"metrics-address: cannot listen on {config.metrics_address}: {error.strerror}; "
-                "give another --metrics-address"
-            ) from None
 
     def close(self) -> None:
         """Closes what was bound, of a responder that never served."""
-        for sock in (*self._listeners, *chain(*self._light), self._control):
-            if sock is not None:
-                sock.close()
-        if self._exporter is not None:
-            self._exporter.close()
-        if self._stamping is not None:
-            self._stamping.close()
+        self._bound.close()
 
     # ---- life ------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        config = self._settings.config
         self._limiter = Limiter(*CLIENT_LOGS)
         self._life.callback(self._limiter.close)
         try:
-            if self._stamping is not None:
-                self._life.callback(self._stamping.close)
-            source = _source_of_stamps(config, self._stamping)
-            self.reflector = await self._life.enter_async_context(_make_workers(config, source))
-            if self._stamping is not None:
-                reading = asyncio.create_task(self._stamping.run(self.reflector.set_clock_models))
-                self._life.callback(reading.cancel)
-            light = [self._add_light(socks) for socks in self._light]
-            self.server = await self._life.enter_async_context(
-                Server(config, self.reflector, self._settings.users, self._listeners)
-            )
-            self.snapshot = StateReader(
-                server=self.server,
-                reflector=self.reflector,
-                version=version(),
-                given=self._settings.given,
-                light=light,
-                stamping=self._stamping,
-            )
-            if self._control is not None:
-                await self._life.enter_async_context(StatusSocket(self._control, self.snapshot))
-            if self._exporter is not None:
-                self._exporter.start()
-                self._life.callback(self._exporter.close)
-            watching = asyncio.create_task(self._watch())
-            self._life.callback(watching.cancel)
+            await self._serve(self._settings.config)
         except BaseException:
             await self._life.aclose()
             raise
         return self
 
-    def _add_light(self, socks: Sequence[socket.socket]) -> Endpoint:
-        address = Endpoint.from_sockaddr(socks[0].getsockname())
-        self._light_sessions += self.reflector.add_light(address, socks)
-        for sock in socks:
-            sock.close()  # the engine keeps a duplicate
-        return address
+    async def _serve(self, config: ReflectorConfig) -> None:
+        bound, life = self._bound, self._life
+        if bound.stamping is not None:
+            life.callback(bound.stamping.close)
+        self.reflector = await life.enter_async_context(make_workers(config, bound.stamping))
+        if bound.stamping is not None:
+            reading = asyncio.create_task(bound.stamping.run(self.reflector.set_clock_models))
+            life.callback(reading.cancel)
+        light = LightSessions(self.reflector)
+        light.open(bound.light)
+        self.server = await life.enter_async_context(
+            Server(config, self.reflector, self._settings.users, bound.listeners)
+        )
+        self.snapshot = StateReader(
+            server=self.server,
+            reflector=self.reflector,
+            version=version(),
+            given=self._settings.given,
+            light=light.addresses,
+            stamping=bound.stamping,
+        )
+        if bound.status_socket is not None:
+            await life.enter_async_context(StatusSocket(bound.status_socket, self.snapshot))
+        if bound.exporter is not None:
+            bound.exporter.start()
+            life.callback(bound.exporter.close)
+        loss = None
+        if config.device is not None:
+            loss = InterfaceLoss(config.device, self.server, light, keeps_listeners=bound.inherited)
+        watching = asyncio.create_task(self._watch(loss))
+        life.callback(watching.cancel)
 
-    def _say_what_is_served(self) -> None:
+    def _report_service(self) -> None:
         status = self.snapshot.status()
         logger.info(
             "listening on %s, test ports %s, modes offered: %s",
@@ -194,10 +121,10 @@ class Responder:
         )
         if status["light"]:
             logger.info("reflecting without TWAMP-Control on %s", ", ".join(status["light"]))
-        if self._stamping is not None:
-            logger.info("hardware timestamps: %s", self._stamping)
-        if self._exporter is not None:
-            logger.info("metrics at http://%s/metrics", self._exporter.address)
+        if self._bound.stamping is not None:
+            logger.info("hardware timestamps: %s", self._bound.stamping)
+        if self._bound.exporter is not None:
+            logger.info("metrics at http://%s/metrics", self._bound.exporter.address)
         self._notifier.ready(self._status_line())
 
     async def __aexit__(self, *_: object) -> None:
@@ -213,11 +140,11 @@ class Responder:
         )
 
     async def wait(self) -> None:
-        """Says that it serves, and returns when it has been stopped or drained.
+        """Reports that it serves, and returns when it has been stopped or drained.
 
         Raises :class:`OSError` when its loop failed.
         """
-        self._say_what_is_served()
+        self._report_service()
         loop_over = asyncio.create_task(self.reflector.wait())
         waits = [
             asyncio.create_task(self._stopping.wait()),
@@ -234,7 +161,7 @@ class Responder:
                 task.cancel()
 
     async def _finish(self, stopped: asyncio.Task[bool]) -> None:
-        """Lets what runs come to its end, unless it takes too long or somebody insists."""
+        """Lets sessions finish, until ``drain-timeout`` or a second signal."""
         limit = self.server.config.drain_timeout
         logger.info(
             "stopping: %d sessions have %d s to finish; another signal ends them",
@@ -263,50 +190,49 @@ class Responder:
     # ---- reload ------------------------------------------------------------------------------------
 
     def reload(self) -> bool:
-        """Reads the settings again and applies what can be applied; every connection and session stays.
+        """Reads the settings again and applies them; every connection and session stays.
 
-        False, a line in the log, and nothing changed, when they are not right.
+        Everything is read and checked first.  If anything is wrong nothing changes, the log has the reason,
+        and the result is False.
         """
         self._notifier.reloading()
         try:
-            self._apply(self._read_settings())
-        except (ConfigError, OSError) as error:
+            change = plan_change(self._settings, self._read_settings())
+            self._configure_engine(change.settings.config)
+        except Exception as error:
             self.server.events["reload_failed"] += 1
-            text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
-            logger.error("reload refused, nothing has changed: %s", text)
-            self._notifier.ready(self._status_line())
+            for reason in _reasons(error):
+                logger.error("reload refused, nothing has changed: %s", reason)
             return False
-        self._notifier.ready(self._status_line())
-        return True
+        else:
+            self._apply(change)
+            return True
+        finally:
+            self._notifier.ready(self._status_line())
 
-    def _apply(self, settings: Settings) -> None:
-        before = self.server.config
-        waiting = {
-            name: getattr(before, name)
-            for name, row in rows(ReflectorConfig)
-            if row.restart and getattr(before, name) != getattr(settings.config, name)
-        }
-        config = replace(settings.config, **waiting)
-        self.server.reconfigure(config, settings.users)
-        self.reflector.set_rate_limit(config.rate_limit)
-        self.reflector.set_light_clients(config.client_list)
-        changed = [
-            key_of(name)
-            for name, _ in rows(ReflectorConfig)
-            if getattr(before, name) != getattr(config, name)
-        ]
-        self.snapshot.given = {
-            name: given for name, given in settings.given.items() if name not in waiting
-        } | {name: given for name, given in self._settings.given.items() if name in waiting}
-        self._settings = replace(settings, config=config, given=self.snapshot.given)
+    def _configure_engine(self, config: ReflectorConfig) -> None:
+        """The part of a reload that the system may refuse: then the engine has its former options."""
+        before = self._settings.config
+        try:
+            self.reflector.set_light_clients(config.client_list)
+            self.reflector.set_rate_limit(config.rate_limit)
+        except OSError:
+            self.reflector.set_light_clients(before.client_list)
+            self.reflector.set_rate_limit(before.rate_limit)
+            raise
+
+    def _apply(self, change: Change) -> None:
+        self._settings = change.settings
+        self.server.reconfigure(change.settings.config, change.settings.users)
+        self.snapshot.given = change.settings.given
         self.snapshot.reloads += 1
         self.snapshot.last_reload_ns = time.time_ns()
-        self.snapshot.restart_needed = [key_of(name) for name in waiting]
-        logger.info("reloaded; changed: %s", ", ".join(changed) or "no option")
-        if waiting:
-            logger.warning("a restart is needed for: %s", ", ".join(map(key_of, waiting)))
+        self.snapshot.restart_needed = change.restart_needed
+        logger.info("reloaded; changed: %s", ", ".join(change.changed) or "no option")
+        if change.restart_needed:
+            logger.warning("a restart is needed for: %s", ", ".join(change.restart_needed))
 
-    # ---- sight -------------------------------------------------------------------------------------
+    # ---- what an operator sees -----------------------------------------------------------------------
 
     def dump(self) -> None:
         """The state as lines of the log (SIGUSR1)."""
@@ -319,7 +245,7 @@ class Responder:
                 logger.info("session: %s", json.dumps(session))
 
     def _read_state(self) -> ResponderState:
-        """For the threads of the exporter: the state is the event loop's to read."""
+        """The state, for the exporter's threads: only the event loop may read it."""
 
         async def read() -> ResponderState:
             return ResponderState(status=self.snapshot.status(), counters=self.snapshot.counters())
@@ -334,19 +260,17 @@ class Responder:
             f"{self.reflector.stats().reflected} packets reflected"
         )
 
-    # ---- what changes under us -----------------------------------------------------------------------
+    # ---- what changes while it runs ------------------------------------------------------------------
 
-    async def _watch(self) -> None:
-        config = self._settings.config
+    async def _watch(self, loss: InterfaceLoss | None) -> None:
         clock = ClockWatch()
         heartbeat = Heartbeat()
-        interface = InterfaceWatch(config.device, socket.if_nametoindex) if config.device else None
         pause = min(LOOK_EVERY, watchdog_interval() or LOOK_EVERY)
         while True:
             self._look_at_clock(clock)
             self._look_at_buffer()
-            if interface is not None:
-                self._look_at_interface(interface)
+            if loss is not None:
+                loss.look()
             if heartbeat.beats(self.reflector.stats().turns):
                 self._notifier.watchdog()
             else:
@@ -357,10 +281,10 @@ class Responder:
             await asyncio.sleep(pause)
 
     def _look_at_buffer(self) -> None:
-        """Says once that the kernel gives less room for packets than was asked for."""
+        """Warns once if the kernel grants smaller receive buffers than were asked for."""
         granted = self.reflector.stats().receive_buffer
-        if not self._buffer_told and 0 < granted < RECEIVE_BUFFER:
-            self._buffer_told = True
+        if not self._buffer_reported and 0 < granted < RECEIVE_BUFFER:
+            self._buffer_reported = True
             logger.warning(
                 "the kernel grants receive buffers of %d octets, not %d: a burst may overflow them;"
                 " raise net.core.rmem_max, or give CAP_NET_ADMIN",
@@ -373,112 +297,16 @@ class Responder:
         if step_ns is not None:
             self.server.events["clock_stepped"] += 1
             logger.warning("the system clock has stepped by %+.3f s", step_ns / 1e9)
-            if self._stamping is not None:
-                self._stamping.reset()
+            if self._bound.stamping is not None:
+                self._bound.stamping.reset()
                 self.reflector.set_clock_models([])
 
-    def _look_at_interface(self, interface: InterfaceWatch) -> None:
-        news = interface.look()
-        device = self.server.config.device
-        if news is not None:
-            self._leave_interface()
-            self._returned = news == "back"
-            self._obstacle = ""
-        if news == "lost":
-            self.server.events["interface_lost"] += 1
-            logger.error("interface %s is gone; waiting for it to come back", device)
-        elif self._returned and news is None and not self.server.service.draining:
-            # One look later: by then the loop has closed what it had there.
-            self._listen_again()
 
-    def _leave_interface(self) -> None:
-        """What is bound to a device stays bound to the one that is gone, so nothing can come there."""
-        reason = "its interface is gone"
-        for connection in list(self.server.connections):
-            connection.end(reason)
-        for session in self.server.sessions:
-            self.server.sessions.end(session, reason)
-        for light in self._light_sessions:
-            self.reflector.remove(light)
-        self._light_sessions.clear()
-        self.snapshot.light = []
-        if not self._inherited:  # those are systemd's, which has a BindToDevice= of its own
-            self.server.listen([])
-
-    def _listen_again(self) -> None:
-        """Listens on the interface that is back; its addresses may come later: each look tries anew."""
-        config = self.server.config
-        listeners: list[socket.socket] = []
-        try:
-            if not self._inherited:
-                listeners = _bound("port", config, open_listeners)
-            light = _bound("light-port", config, open_light_sockets) if config.light else []
-        except ConfigError as error:
-            for listener in listeners:
-                listener.close()
-            if str(error) != self._obstacle:  # once, not at each look
-                logger.error(
-                    "interface %s is back, but %s; trying again and again", config.device, error
-                )
-            self._obstacle = str(error)
-            return
-        self._returned = False
-        if listeners:
-            self.server.listen(listeners)
-        self.snapshot.light = [self._add_light(socks) for socks in light]
-        logger.warning("interface %s is back; listening there again", config.device)
-
-
-def _open_stamping(config: ReflectorConfig) -> HardwareStamping | None:
-    """None where the network card is not to stamp, or cannot; ConfigError if it cannot and must."""
-    if not config.hardware:
-        return None
-    assert config.iface is not None  # a rule of the config
-    stamping, reason = open_stamping(config.iface, strict=config.hwtstamp == "strict")
-    if stamping is None:
-        logger.warning("%s", reason)
-    return stamping
-
-
-def _source_of_stamps(config: ReflectorConfig, stamping: HardwareStamping | None) -> str:
-    if stamping is not None:
-        return "hardware"
-    return "auto" if config.timestamp == "hardware" else config.timestamp
-
-
-def _make_workers(config: ReflectorConfig, timestamp: str) -> Workers:
-    with contextlib.ExitStack() as made:
-        reflectors = []
-        for number in range(config.workers):
-            cpu = config.cpu[number % len(config.cpu)] if config.cpu else None
-            reflectors.append(_make_reflector(config, cpu, timestamp))
-            made.callback(reflectors[-1].close)
-        workers = Workers(reflectors, config.maximum_sessions)
-        workers.set_light_clients(config.client_list)
-        made.pop_all()
-    return workers
-
-
-def _make_reflector(config: ReflectorConfig, cpu: int | None, timestamp: str) -> SessionReflector:
-    return SessionReflector(
-        maximum_sessions=config.maximum_sessions,
-        tx_batch=config.tx_batch,
-        t3_budget_ns=config.t3_budget * 1000,
-        t3_correction=config.t3_correction,
-        hash_seed=secrets.randbits(64),
-        rate_limit=config.rate_limit,
-        timestamp=timestamp,
-        timestamp_format=config.timestamp_format,
-        spin_us=config.spin_us,
-        cpu=cpu,
-        realtime=config.realtime,
-    )
-
-
-def _bound(
-    option: str, config: ReflectorConfig, opener: Callable[[ReflectorConfig], list[Bound]]
-) -> list[Bound]:
-    try:
-        return opener(config)
-    except OSError as error:
-        raise listening_error(error, config, option) from None
+def _reasons(error: Exception) -> Sequence[str]:
+    """Why a reload is refused, a line for each error."""
+    if isinstance(error, OSError):
+        return [f"{error.filename}: {error.strerror}" if error.filename else str(error)]
+    if isinstance(error, ConfigError):
+        return str(error).splitlines()
+    logger.error("a reload failed unexpectedly", exc_info=error)
+    return [f"{type(error).__name__}: {error}"]
