@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.load import Load, reflected
 from benchmarks.programs import Responder, cores, responder
 from benchmarks.rounds import Side, interleave, publish
-from twamp.ctl.__main__ import ask
+from twamp.ctl.ask import ask
 
 SIDES = {"stamps": (), "corrected": ("--t3-correction",), "off": ("--timestamp", "user")}
 PUBLISHED = ("50", "99")

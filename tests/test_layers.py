@@ -37,8 +37,6 @@ PUBLIC_FACE = ""  # twamp/__init__.py names what is public, from any package
 PACKAGE_DATA = ("importlib.metadata", "importlib.resources")
 # What only a program's __main__ may use, and the module that is excepted.
 OF_PROGRAMS = {"argparse": "config.arguments", "signal": None, "uvloop": None}
-# Modules that do not obey yet.  This list only gets shorter.
-NOT_YET = {"ctl.hwtstamp"}
 # These packages have no sockets, clocks, randomness, event loop or C: this is all they need of Python.
 PURE = ("protocol", "metrics")
 PURE_PYTHON = {
@@ -120,8 +118,6 @@ C_FILES = {str(path.relative_to(ROOT / "csrc")): path for path in (ROOT / "csrc"
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module: str) -> None:
-    if module in NOT_YET:
-        pytest.xfail("known to break the law")
     assert module == PUBLIC_FACE or module.partition(".")[0] in MAY_IMPORT
     assert violations(module, MODULES[module].read_text()) == []
 

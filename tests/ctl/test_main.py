@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from twamp.ctl.__main__ import COMMANDS, dscp, duration, main, parser, screen
+from twamp.ctl.__main__ import COMMANDS, main, parser, screen
 from twamp.reflector.state import ResponderState
+from twamp.version import version
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 STATE: ResponderState = {
@@ -277,37 +278,6 @@ def test_nothing_is_said_in_words() -> None:
         assert screen(parser().parse_args(line.split()), empty) == words
 
 
-@pytest.mark.parametrize(
-    ("answer", "fault"),
-    [
-        (b"", "closed without an answer"),
-        (b'{"status": {"version"', "this is no answer of a responder"),
-        (b"\xff\xfe\n", "this is no answer of a responder"),
-        (b"[1, 2]\n", "this is no answer of a responder"),
-        (b"{}\n", "this is no answer of a responder"),
-        (b"[" * 100_000, "this is no answer of a responder"),
-        (b'{"error": "client: \'x\' is not a prefix"}\n', "client: 'x' is not a prefix"),
-    ],
-)
-def test_a_wrong_answer_is_an_error(
-    answer: bytes, fault: str, path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with responder(path, lambda _: answer):
-        assert main(["--socket", str(path)]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith(f"twampctl: {path}: ")
-    assert fault in said.err
-    assert len(said.err.splitlines()) == 1
-
-
-def test_no_responder_is_an_error_with_a_remedy(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--socket", str(path)]) == 1
-    assert "is twampd running, with this --control-socket?" in capsys.readouterr().err
-
-
 def test_watch_shows_again_and_again_until_interrupted(path: Path) -> None:
     with responder(path, honest) as requests:
         process = subprocess.Popen(
@@ -340,19 +310,18 @@ def test_a_wrong_command_line_is_refused(line: str, capsys: pytest.CaptureFixtur
     assert "usage: twampctl" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        *((None, "-"), (0.04, "0.0 s"), (9.96, "10.0 s"), (10, "10 s"), (59.9, "59 s")),
-        *((60, "1 min 0 s"), (3600, "1 h 0 min"), (86400 * 400 + 7200, "400 d 2 h")),
-    ],
-)
-def test_durations_have_two_units(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"twampctl {version()}\n"
 
 
-def test_dscp_has_its_name() -> None:
-    assert [dscp(value) for value in (0, 46, 10, 3)] == ["0 BE", "46 EF", "10 AF11", "3"]
+@pytest.mark.parametrize("seconds", ["0.9", "61", "many"])
+def test_hwtstamp_takes_a_minute_at_most(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["hwtstamp", "lo", "--seconds", seconds])
+    assert f"{seconds!r} is not a number of seconds from 1 to 60" in capsys.readouterr().err
 
 
 def write_golden() -> None:

@@ -1,14 +1,12 @@
-"""``twampctl hwtstamp IFACE``: whether the timestamps of an interface are its network card's, and how true.
+"""``twampctl hwtstamp IFACE``: checks that an interface's timestamps are its network card's, and accurate.
 
-Everything is looked at anew: what the driver offers, what it is set to, its clock against the system's over
-some seconds; of a responder that runs here, what it has seen; with a peer, a short measurement.  The device
-is set to stamp meanwhile, if it is not and that is permitted, and then as it was.
+The check covers what the driver offers and how it is set, the card's clock beside the system's over some
+seconds, the counters of a responder that runs here, and a short measurement if there is a peer.  The card is
+set to take timestamps meanwhile, if it does not and that is permitted, and then set back.
 """
 
-import argparse
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -27,12 +25,11 @@ from twamp.reflector.state_reader import clock_row
 
 READ_EVERY = 0.1  # seconds
 PEER_PACKETS, PEER_INTERVAL = 200, "0.01f"
-YES, NO = 0, 1  # exit codes
 WIDEST_BAR = 50
 
 
 class DeviceRow(TypedDict):
-    """What a device offers, and is set to."""
+    """The capabilities and the setting of a device."""
 
     name: str
     description: str
@@ -44,7 +41,7 @@ class DeviceRow(TypedDict):
 
 
 class Findings(TypedDict):
-    """All that was found; ``verdict`` is whether test packets are stamped by hardware here."""
+    """The result of the check; ``verdict`` is whether the network card stamps test packets."""
 
     interface: str
     devices: list[DeviceRow]
@@ -56,31 +53,7 @@ class Findings(TypedDict):
     reasons: list[str]  # why not
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "interface", metavar="IFACE", help="network interface, VLAN, bond or bridge"
-    )
-    parser.add_argument(
-        "--peer",
-        metavar="HOST",
-        help="measure to this TWAMP Server (host, host:port) for some seconds",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=_seconds,
-        default=3.0,
-        help="how long to compare the clocks (default 3; 1-60)",
-    )
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 1 <= float(text) <= 60:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 60")
-
-
-# ---- looking -------------------------------------------------------------------------------------
+# ---- the check -------------------------------------------------------------------------------------
 
 
 def find(
@@ -183,7 +156,7 @@ def _in_short(metrics: Metrics) -> dict[str, Any]:
 
 
 def _reasons(findings: Findings) -> Iterator[str]:
-    """What keeps stamps from being hardware's, and true, although the device can."""
+    """The reasons why stamps are not the card's, or not accurate, although the card can take them."""
     for path, clock in findings["clocks"].items():
         if not clock["readable"]:
             yield f"{path} cannot be compared with the system clock"
@@ -196,11 +169,11 @@ def _reasons(findings: Findings) -> Iterator[str]:
         yield "the peer answered nothing"
 
 
-# ---- telling -------------------------------------------------------------------------------------
+# ---- the report ------------------------------------------------------------------------------------
 
 
 def text(findings: Findings) -> Iterator[str]:
-    """Lines for people."""
+    """The findings as lines of text."""
     for device in findings["devices"]:
         yield f"{device['description']}"
         yield f"  offers            {', '.join(device['offers']) or 'no timestamps'}"
@@ -269,10 +242,3 @@ def _shares(sources: dict[str, int]) -> str:
     whole = sum(sources.values())
     shares = (f"{name} {100 * count / whole:.4g} %" for name, count in sources.items() if count)
     return ", ".join(shares) or "no packet"
-
-
-def run(options: argparse.Namespace, counters: Counters | None) -> int:
-    """The command: prints the findings and returns the verdict as an exit code."""
-    findings = find(options.interface, options.seconds, counters, options.peer)
-    print(json.dumps(findings, indent=2) if options.json else "\n".join(text(findings)))
-    return YES if findings["verdict"] else NO
