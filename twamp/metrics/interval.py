@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from twamp.metrics.measure import Results
 from twamp.metrics.tally import Tally
 
 
@@ -24,9 +25,13 @@ class ReportInterval:
         """All sessions together."""
         return Tally.of(self.tallies)
 
+    def results(self) -> Results:
+        """The figures of each session and of all, for every report and threshold: ask once."""
+        return Results.of_metrics([tally.metrics() for tally in self.tallies])
+
     @property
     def measured(self) -> bool:
-        """Something could be measured, be it only that nothing came back."""
+        """Whether anything could be measured, be it only that nothing came back."""
         return self.measured_ns > 0 or any(tally.sent for tally in self.tallies)
 
     def merge(self, other: "ReportInterval") -> None:

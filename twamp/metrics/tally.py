@@ -1,43 +1,61 @@
-"""Metrics that can be added up: counts and histograms of samples that need not be kept.
+"""Figures that can be added up: counts and histograms of samples that need not be kept.
 
-What :mod:`twamp.metrics.measure` says of a whole session, a :class:`Tally` says of any number of packets, and
-tallies of intervals add up to that of all.  A :class:`SessionFold` adds the samples of one session to
-them, in the order of their numbers, as :meth:`~twamp.engine.session_sender.SessionSender.collect` gives them.
+A :class:`Tally` takes any number of packets, and tallies of intervals add up to that of all.  A
+:class:`SessionFold` adds the samples of one session to tallies, in the order of their numbers, as
+:meth:`~twamp.engine.session_sender.SessionSender.collect` gives them.
 
-Definitions are those of :mod:`twamp.metrics.measure`, with three limits: percentiles are right to 0.1 %; which
-way a packet was lost is asked within one tally, so that those before its first and after its last answer
-are ``unknown``; and a reply that came after its row was collected is no sample but a drop, ``late``.
+:meth:`Tally.metrics` gives the figures of :mod:`twamp.metrics.measure`, with three limits: percentiles
+are right to 0.1 %; which way a packet was lost is asked within one tally, so that those before its
+first and after its last answer are ``unknown``; and a reply that came after its row was collected is
+no sample but a drop, ``late``.
 """
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from twamp.metrics.figures import Loss, Reordering
+from twamp.metrics.columns import Jitter
+from twamp.metrics.figures import Delay, Hops, Loss, Metrics, Reordering, by_source, by_value
 from twamp.metrics.histogram import Histogram
-from twamp.metrics.sample import INITIAL_TTL, SOURCES, Sample, delays, is_late
-from twamp.protocol.timestamps import ErrorEstimate, difference_ns, unix_ns_from_ntp
+from twamp.metrics.sample import INITIAL_TTL, SOURCES, Delays, Sample, delays, is_late
+from twamp.metrics.values import Less
+from twamp.protocol.timestamps import (
+    ErrorEstimate,
+    difference_ns,
+    ntp_from_unix_ns,
+    unix_ns_from_ntp,
+)
 
 MOST_IN_FLIGHT = 1 << 16  # arrivals that wait for their order to be judged
 
 
 @dataclass
 class Variation:
-    """One kind of delay in ns, and its variation from packet to packet (IPDV, RFC 3393)."""
+    """One kind of delay in ns, and how it varies.
+
+    ``ipdv``: from packet to packet (RFC 3393); ``jitter``: RTP's (RFC 3550) after the last packet.
+    """
 
     delay: Histogram = field(default_factory=Histogram)
     ipdv: Histogram = field(default_factory=Histogram)
+    jitter: int | None = None
 
     def merge(self, other: "Variation") -> None:
+        """Adds what was measured later."""
         self.delay.merge(other.delay)
         self.ipdv.merge(other.ipdv)
+        if other.jitter is not None:
+            self.jitter = other.jitter
 
-    def pdv(self, percent: int) -> int | None:
-        """A percentile of the delay less the least (RFC 5481 section 4.2)."""
-        value, least = self.delay.percentile(percent), self.delay.minimum
-        return None if value is None or least is None else value - least
+    @property
+    def pdv(self) -> Less:
+        """Each delay less the least (RFC 5481 section 4.2)."""
+        return Less(self.delay, self.delay.minimum or 0)
+
+    def figures(self, error_ns: int | None) -> Delay:
+        return Delay.of_session(self.delay, self.ipdv, jitter=self.jitter, error_ns=error_ns)
 
 
 @dataclass
@@ -74,7 +92,7 @@ class Tally:
     reflector_error_ns: int | None = None
     send_hops: Counter[int] = field(default_factory=Counter)
     reflect_hops: Counter[int] = field(default_factory=Counter)
-    reflect_dscp: Counter[int] = field(default_factory=Counter)  # of replies as they came
+    reflect_dscp: Counter[int] = field(default_factory=Counter)  # of replies as received
     reflect_ecn: Counter[int] = field(default_factory=Counter)
     t1_sources: Counter[str] = field(default_factory=Counter)
     t4_sources: Counter[str] = field(default_factory=Counter)
@@ -92,20 +110,40 @@ class Tally:
     def reordering(self) -> Reordering:
         return Reordering(self.reordered, self.reordered_forward, self.reordered_reverse)
 
-    @property
-    def synchronized(self) -> bool:
-        """Both ends said, in every packet, that an outside source keeps their clock."""
-        return self.received > 0 and not (
-            self.sender_unsynchronized or self.reflector_unsynchronized
+    def metrics(self) -> Metrics:
+        """The figures of this tally as those of a finite session; the histograms are not copied."""
+        both_ways = None if self.error_ns is None else 2 * self.error_ns
+        return Metrics(
+            first=None if self.first is None else ntp_from_unix_ns(self.first),
+            last=None if self.last is None else ntp_from_unix_ns(self.last),
+            sent=self.sent,
+            received=self.received,
+            loss=self.loss,
+            send_duplicates=self.send_duplicates,
+            reflect_duplicates=self.reflect_duplicates,
+            reordering=self.reordering,
+            round_trip=self.round_trip.figures(both_ways),
+            send=self.send.figures(self.error_ns),
+            reflect=self.reflect.figures(self.error_ns),
+            processing=self.processing,
+            send_hops=Hops.of(self.send_hops),
+            reflect_hops=Hops.of(self.reflect_hops),
+            sender_synchronized=self.received > 0 and not self.sender_unsynchronized,
+            reflector_synchronized=self.received > 0 and not self.reflector_unsynchronized,
+            sender_error_ns=self.sender_error_ns,
+            reflector_error_ns=self.reflector_error_ns,
+            t1_sources=by_source(self.t1_sources),
+            t4_sources=by_source(self.t4_sources),
+            reflect_dscp=by_value(self.reflect_dscp),
+            reflect_ecn=by_value(self.reflect_ecn),
+            lateness=self.lateness,
+            drops=dict(self.drops),
+            send_errors=self.send_errors,
+            stalls=self.stalls,
         )
 
-    @property
-    def clocks_apart(self) -> bool:
-        """Some one-way delay is negative, so the clocks differ, whatever they say of themselves."""
-        return any((kind.delay.minimum or 0) < 0 for kind in (self.send, self.reflect))
-
     def merge(self, other: "Tally") -> None:
-        """Adds all that ``other`` has."""
+        """Adds all that ``other`` has, which was measured later or by another session."""
         for name, value in vars(other).items():
             mine = getattr(self, name)
             if isinstance(value, Histogram | Variation):
@@ -120,10 +158,14 @@ class Tally:
 
     @classmethod
     def of(cls, parts: Iterable["Tally"]) -> "Tally":
-        """All of them together."""
+        """Sessions together; their jitter is the greatest."""
         result = cls()
+        parts = list(parts)
         for part in parts:
             result.merge(part)
+        for name in ("round_trip", "send", "reflect"):
+            jitters = _known(*(getattr(part, name).jitter for part in parts))
+            getattr(result, name).jitter = max(jitters, default=None)
         return result
 
     def add_counters(self, *, drops: Mapping[str, int], send_errors: int, stalls: int) -> None:
@@ -163,6 +205,21 @@ class _Order:
         return False
 
 
+class _Arrival(NamedTuple):
+    """A reply in time; ``place``: its rank, or the reflector's number."""
+
+    place: int
+    sequence_number: int
+    sample: Sample
+    delays: Delays
+
+
+class _Jitters(NamedTuple):
+    round_trip: Jitter
+    send: Jitter
+    reflect: Jitter
+
+
 class SessionFold:
     """Adds one session's samples to tallies.
 
@@ -183,10 +240,11 @@ class SessionFold:
         self._greatest = -1  # reflector numbers: the greatest, and how many
         self._numbers = 0
         self._missing_before = 0  # before this tally
-        # For reordering: arrivals whose turn has not come, by rank and by the reflector's number.
-        self._by_rank: list[tuple[int, int, int, int]] = []
-        self._by_reflector: list[tuple[int, int, int]] = []
+        # Arrivals whose turn has not come, by rank and by the reflector's number.
+        self._by_rank: list[_Arrival] = []
+        self._by_reflector: list[_Arrival] = []
         self._round_trip, self._there, self._back = _Order(), _Order(), _Order()
+        self._jitter = _Jitters(Jitter(), Jitter(), Jitter())
 
     def add_duplicates(self, duplicates: Iterable[Sample]) -> None:
         """Copies of packets: before the samples of those packets are added."""
@@ -279,9 +337,9 @@ class SessionFold:
         tally.error_ns = max(tally.error_ns or 0, here.error_ns + there.error_ns)
         tally.sender_error_ns = max(tally.sender_error_ns or 0, here.error_ns)
         tally.reflector_error_ns = max(tally.reflector_error_ns or 0, there.error_ns)
-        number = sample.reflector_sequence_number
-        heapq.heappush(self._by_rank, (sample.rank, sample.t4, sample.sequence_number, number))
-        heapq.heappush(self._by_reflector, (number, sample.t4, sample.sequence_number))
+        sequence, number = sample.sequence_number, sample.reflector_sequence_number
+        heapq.heappush(self._by_rank, _Arrival(sample.rank, sequence, sample, one))
+        heapq.heappush(self._by_reflector, _Arrival(number, sequence, sample, one))
 
     def _estimates_of(self, sample: Sample) -> "tuple[_Estimate, _Estimate]":
         """Those of both ends; they seldom change."""
@@ -304,15 +362,25 @@ class SessionFold:
         self._reverse = reverse
 
     def _judge_order(self, tally: Tally, t1: int | None) -> None:
-        """Of arrivals before ``t1``, the last departure there is of (None: of all)."""
+        """Takes arrivals before ``t1``, the last departure there is of (None: all), in their order."""
 
-        def is_due(t4: int, waiting: int) -> bool:
-            return t1 is None or difference_ns(t1, t4) > 0 or waiting > MOST_IN_FLIGHT
+        def take(waiting: list[_Arrival]) -> Iterator[_Arrival]:
+            while waiting and (
+                t1 is None
+                or difference_ns(t1, waiting[0].sample.t4) > 0
+                or len(waiting) > MOST_IN_FLIGHT
+            ):
+                yield heapq.heappop(waiting)
 
-        while self._by_rank and is_due(self._by_rank[0][1], len(self._by_rank)):
-            _, _, sequence, number = heapq.heappop(self._by_rank)
+        for _, sequence, sample, one in take(self._by_rank):
             tally.reordered += self._round_trip.is_reordered(sequence)
-            tally.reordered_reverse += self._back.is_reordered(number)
-        while self._by_reflector and is_due(self._by_reflector[0][1], len(self._by_reflector)):
-            _, _, sequence = heapq.heappop(self._by_reflector)
+            tally.reordered_reverse += self._back.is_reordered(sample.reflector_sequence_number)
+            self._jitter.round_trip.add(one.round_trip)
+            self._jitter.reflect.add(one.reflect)
+        for _, sequence, _, one in take(self._by_reflector):
             tally.reordered_forward += self._there.is_reordered(sequence)
+            self._jitter.send.add(one.send)
+        if tally.received:
+            tally.round_trip.jitter = self._jitter.round_trip.value
+            tally.send.jitter = self._jitter.send.value
+            tally.reflect.jitter = self._jitter.reflect.value

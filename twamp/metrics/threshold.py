@@ -7,12 +7,12 @@ time.  Where nothing came back no figure of delay is right, so every threshold o
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from twamp.metrics.figures import Delay, Metrics
-from twamp.metrics.values import Distribution
+from twamp.metrics.values import Values
 
 COMPARISONS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {
     ">": operator.gt,
@@ -38,12 +38,12 @@ DELAYS: Mapping[str, Callable[[Metrics], Delay]] = {
     "forward": lambda metrics: metrics.send,
     "reverse": lambda metrics: metrics.reflect,
 }
-DISTRIBUTIONS: Mapping[str, Callable[[Delay], Distribution]] = {
+DISTRIBUTIONS: Mapping[str, Callable[[Delay], Values]] = {
     "": lambda delay: delay.delay,
     "pdv": lambda delay: delay.pdv,
     "ipdv": lambda delay: delay.ipdv,
 }
-STATISTICS: Mapping[str, Callable[[Distribution], int | None]] = {
+STATISTICS: Mapping[str, Callable[[Values], int | None]] = {
     "min": lambda values: values.minimum,
     "mean": lambda values: values.mean,
     "median": lambda values: values.median,
@@ -75,6 +75,11 @@ class Threshold:
     def is_crossed(self, metrics: Metrics) -> bool:
         value = self.figure(metrics)
         return value is None or self.comparison(value, self.limit)
+
+
+def crossed(thresholds: Iterable[Threshold], metrics: Metrics) -> list[Threshold]:
+    """Those of ``thresholds`` that a run, or an interval of one, is beyond."""
+    return [threshold for threshold in thresholds if threshold.is_crossed(metrics)]
 
 
 def parse_threshold(value: object) -> Threshold:

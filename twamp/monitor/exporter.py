@@ -159,7 +159,7 @@ def _gauges(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
         ):
             methods = {
                 "p95_p50": kind.delay.p95_p50,
-                "pdv_p99": kind.pdv(99),
+                "pdv_p99": kind.pdv.percentile(99),
                 "ipdv_p99": kind.ipdv.percentile(99),
             }
             for method, value in methods.items():

@@ -7,9 +7,8 @@ from typing import Any
 
 from twamp.endpoint import Endpoint
 from twamp.metrics.figures import Delay, Hops, Metrics, Reordering
-from twamp.metrics.measure import measure
-from twamp.metrics.sample import Measurement
-from twamp.metrics.values import Distribution
+from twamp.metrics.measure import Results
+from twamp.metrics.values import Values
 from twamp.protocol.timestamps import unix_ns_from_ntp
 from twamp.report.saved_run import samples_tree
 
@@ -31,15 +30,14 @@ DEFINITIONS: Mapping[str, str] = {
 
 
 def json_tree(
-    measurements: Sequence[Measurement],
+    results: Results,
     *,
     version: str,
     configuration: Mapping[str, Any],
     percentiles: Sequence[Decimal] = (),
     with_samples: bool = False,
 ) -> dict[str, Any]:
-    """The report as a tree; ``json.dumps`` takes it.  Times are integer ns; unknown is null."""
-    wanted = sorted({*JSON_PERCENTILES, *percentiles})
+    """A finite run as a tree; ``json.dumps`` takes it."""
     return {
         "program": "twping",
         "version": version,
@@ -51,12 +49,12 @@ def json_tree(
                 "sid": measurement.sid.hex(),
                 "source": _json_end(measurement.source),
                 "destination": _json_end(measurement.destination),
-                **_json_metrics(measure(measurement), wanted),
+                **metrics_tree(metrics, percentiles),
                 **({"samples": samples_tree(measurement)} if with_samples else {}),
             }
-            for measurement in measurements
+            for measurement, metrics in zip(results.measurements, results.metrics, strict=True)
         ],
-        "total": _json_metrics(measure(*measurements), wanted),
+        "total": metrics_tree(results.total, percentiles),
     }
 
 
@@ -64,7 +62,9 @@ def _json_end(endpoint: Endpoint) -> dict[str, Any]:
     return {"address": str(endpoint.address), "port": endpoint.port}
 
 
-def _json_metrics(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str, Any]:
+def metrics_tree(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str, Any]:
+    """All figures, of a session, of a run or of an interval: ``$defs/metrics`` of the schema."""
+    wanted = sorted({*JSON_PERCENTILES, *percentiles})
     return {
         "packets": {
             "time-of-first": _json_time(metrics.first),
@@ -75,15 +75,16 @@ def _json_metrics(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str,
             "send-duplicates": metrics.send_duplicates,
             "reflect-duplicates": metrics.reflect_duplicates,
             "send-errors": metrics.send_errors,
+            **({} if metrics.stalls is None else {"stalls": metrics.stalls}),
             "lost": metrics.loss._asdict(),
             "reordered": _json_reordering(metrics.reordering),
             "dropped": {name: count for name, count in metrics.drops.items() if count},
         },
-        "round-trip-time": _json_delay(metrics.round_trip, percentiles),
-        "send-time": _json_delay(metrics.send, percentiles),
-        "reflect-time": _json_delay(metrics.reflect, percentiles),
-        "reflector-processing-time": _json_values(metrics.processing, percentiles),
-        "sending-lateness": _json_values(metrics.lateness, percentiles),
+        "round-trip-time": _json_delay(metrics.round_trip, wanted),
+        "send-time": _json_delay(metrics.send, wanted),
+        "reflect-time": _json_delay(metrics.reflect, wanted),
+        "reflector-processing-time": _json_values(metrics.processing, wanted),
+        "sending-lateness": _json_values(metrics.lateness, wanted),
         "send-hops": _json_hops(metrics.send_hops),
         "reflect-hops": _json_hops(metrics.reflect_hops),
         "synchronized": {
@@ -128,7 +129,7 @@ def _json_delay(kind: Delay, percentiles: Sequence[Decimal]) -> dict[str, Any]:
     }
 
 
-def _json_values(values: Distribution, percentiles: Sequence[Decimal]) -> dict[str, Any]:
+def _json_values(values: Values, percentiles: Sequence[Decimal]) -> dict[str, Any]:
     return {
         "min": values.minimum,
         "median": values.median,

@@ -4,16 +4,17 @@ Keys, order and formats are the reference's, buckets included, so that its reade
 things are better: the medians and PDV are exact, not the end of a bucket, and SYNC is the truth.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil, floor
 
 from twamp.endpoint import Endpoint
 from twamp.metrics.figures import Hops, Metrics
-from twamp.metrics.measure import measure
 from twamp.metrics.sample import INITIAL_TTL, Measurement
-from twamp.metrics.values import Distribution
+from twamp.metrics.values import Distribution, Values
 from twamp.protocol.timestamps import NS, interval_from_ns
 from twamp.report.packets import unix_time
 
@@ -23,6 +24,7 @@ NO_TTL = (255, 0)  # least and most of none, as the reference writes them
 
 def machine_summary(
     measurement: Measurement,
+    metrics: Metrics,
     *,
     unix_times: bool = False,
     dscp: int,
@@ -34,7 +36,6 @@ def machine_summary(
     What is reported has always ended, so SESSION_FINISHED is 1, as the reference has it also after
     an interrupt.
     """
-    metrics = measure(measurement)
     count = len(measurement.samples)
     pairs: list[tuple[str, object]] = [
         ("SUMMARY", SUMMARY_VERSION),
@@ -138,12 +139,20 @@ def _buckets(metrics: Metrics, width: Decimal) -> Iterator[tuple[int, ...]]:
         yield (bucket, *(column[bucket] for column in columns))
 
 
-def _histogram(values: Distribution, width_ns: Fraction) -> Counter[int]:
+def _histogram(delay: Values, width_ns: Fraction) -> Counter[int]:
     """How many values each bucket has: number n ends n widths away from 0, n < 0 below it."""
     counts: Counter[int] = Counter()
-    for value in values.values:
-        widths = -(-abs(value) // width_ns)
-        counts[widths if value >= 0 else -widths] += 1
+    assert isinstance(delay, Distribution)  # of a finite run
+    values = delay.values
+    place = 0
+    while place < len(values):
+        widths = -(-abs(values[place]) // width_ns)
+        bucket = widths if values[place] >= 0 else -widths
+        # The last value of the bucket: below 0 the next bucket begins nearer to it.
+        last = floor(bucket * width_ns) if bucket >= 0 else ceil((bucket + 1) * width_ns) - 1
+        end = bisect_right(values, last, place)
+        counts[bucket] += end - place
+        place = end
     return counts
 
 

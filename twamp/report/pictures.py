@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twamp.errors import ConfigError
+from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement, delays, is_late
 from twamp.protocol.timestamps import NS, difference_ns
 
@@ -95,12 +96,11 @@ def shares(values: Sequence[int]) -> tuple[list[int], list[float]]:
     return [ordered[i] for i in places], [(i + 1) / len(ordered) for i in places]
 
 
-def title_of(measurements: Sequence[Measurement]) -> str:
-    ends = {(one.source.address, one.destination.address) for one in measurements}
+def title_of(results: Results) -> str:
+    """The ends of the sessions, where they are known, and how many packets were lost."""
+    ends = {(one.source.address, one.destination.address) for one in results.measurements}
     (source, destination), *more = sorted(ends, key=str)
-    lost = sum(len(one.lost_seconds) for one in series_of(measurements))
-    sent = sum(sample.t1_source > 0 for one in measurements for sample in one.samples)
-    counts = f"{sent} sent, {lost} lost"
+    counts = f"{results.total.sent} sent, {results.total.lost} lost"
     if source.is_unspecified:  # rows do not say
         return counts
     return f"{source} to {destination}{' and others' if more else ''}: {counts}"
@@ -109,20 +109,20 @@ def title_of(measurements: Sequence[Measurement]) -> str:
 # ---- to a file -----------------------------------------------------------------------------------
 
 
-def draw(measurements: Sequence[Measurement], path: str) -> None:
+def draw(results: Results, path: str) -> None:
     """Writes the picture; OSError when the file cannot be written."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    series = series_of(measurements)
+    series = series_of(results.measurements)
     name, ns = unit_for(series)
     with mpl.rc_context({"svg.fonttype": "none"}):
         figure, (over_time, distribution) = pyplot.subplots(
             2, 1, figsize=(12, 9), height_ratios=(3, 2), layout="constrained"
         )
-        figure.suptitle(title_of(measurements))
+        figure.suptitle(title_of(results))
         _draw_times(over_time, series, ns)
         over_time.set(xlabel="time since the first packet (s)", ylabel=f"delay ({name})")
         _draw_shares(distribution, series, ns)
@@ -172,15 +172,15 @@ def _draw_shares(axes: Any, series: Sequence[Series], ns: int) -> None:
 # ---- in the terminal -----------------------------------------------------------------------------
 
 
-def terminal_text(measurements: Sequence[Measurement], *, colour: bool) -> str:
+def terminal_text(results: Results, *, colour: bool) -> str:
     """The pictures as text: round trips over time with losses, and the distributions."""
     import plotext
 
-    series = series_of(measurements)
+    series = series_of(results.measurements)
     name, ns = unit_for(series)
     plotext.clear_figure()
     plotext.plotsize(*TERMINAL_SIZE)
-    plotext.title(title_of(measurements))
+    plotext.title(title_of(results))
     plotext.xlabel("time since the first packet (s)")
     plotext.ylabel(f"round trip ({name})")
     for one in series:

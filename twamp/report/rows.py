@@ -1,6 +1,7 @@
 """A run as rows for other programs: CSV, and InfluxDB's line protocol; times are integer nanoseconds.
 
-A row is one session, or with a bin what it sent within one interval of that length.
+A row is one session, with a bin what it sent within one interval of that length, or what one session
+of a continuous measurement did within a report interval (:mod:`twamp.report.interval`).
 """
 
 import csv
@@ -9,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from twamp.metrics.cut import by_time
 from twamp.metrics.figures import Delay, Metrics
-from twamp.metrics.measure import measure
-from twamp.metrics.sample import Measurement
+from twamp.metrics.measure import Results
 
 CSV_HEAD_OF_ROW = ("time", "session", "source", "destination")
 
@@ -53,42 +53,61 @@ def _delay(name: str, kind: Delay) -> dict[str, int | None]:
     }
 
 
-def rows(
-    measurements: Sequence[Measurement], bin_ns: int
-) -> Iterator[tuple[Mapping[str, str | int], Mapping[str, int | None]]]:
-    """What each row is of (time: Unix ns of its beginning), and its figures."""
-    for session, measurement in enumerate(measurements):
+Head = Mapping[str, str | int]  # what a row is of: time in Unix ns, session, source, destination
+
+
+def csv_head() -> str:
+    """The line of names."""
+    return _csv_line([*CSV_HEAD_OF_ROW, *figures(Results.of([]).total)])
+
+
+def csv_row(head: Head, metrics: Metrics) -> str:
+    """The line of one row; what is not known is empty (RFC 4180, but for LF)."""
+    return _csv_line([head[name] for name in CSV_HEAD_OF_ROW] + [*figures(metrics).values()])
+
+
+def influx_point(head: Head, metrics: Metrics) -> str:
+    """The point of one row, of measurement ``twamp``; what is not known is left out."""
+    tags = "".join(
+        f",{name}={_escaped(str(head[name]))}"
+        for name in ("destination", "session", "source")
+        if head[name] != ""
+    )
+    fields = ",".join(
+        f"{name}={value}i" for name, value in figures(metrics).items() if value is not None
+    )
+    return f"twamp{tags} {fields} {head['time']}\n"
+
+
+def csv_lines(results: Results, bin_ns: int) -> Iterator[str]:
+    """A line of names, and one for each row of a finite run."""
+    yield csv_head()
+    for head, metrics in _rows(results, bin_ns):
+        yield csv_row(head, metrics)
+
+
+def influx_lines(results: Results, bin_ns: int) -> Iterator[str]:
+    """A point for each row of a finite run."""
+    for head, metrics in _rows(results, bin_ns):
+        yield influx_point(head, metrics)
+
+
+def _rows(results: Results, bin_ns: int) -> Iterator[tuple[Head, Metrics]]:
+    for session, measurement in enumerate(results.measurements):
         for start_ns, part in by_time(measurement, bin_ns):
-            of: dict[str, str | int] = {
+            head: Head = {
                 "time": start_ns,
                 "session": session,
                 "source": str(measurement.source),
                 "destination": str(measurement.destination),
             }
-            yield of, figures(measure(part))
-
-
-def csv_lines(measurements: Sequence[Measurement], bin_ns: int) -> Iterator[str]:
-    """A line of names, and one for each row; what is not known is empty (RFC 4180, but for LF)."""
-    yield _csv_line([*CSV_HEAD_OF_ROW, *figures(measure())])
-    for of, values in rows(measurements, bin_ns):
-        yield _csv_line([of[name] for name in CSV_HEAD_OF_ROW] + [*values.values()])
+            yield head, results.of_part(part)
 
 
 def _csv_line(cells: Sequence[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow("" if cell is None else cell for cell in cells)
     return line.getvalue()
-
-
-def influx_lines(measurements: Sequence[Measurement], bin_ns: int) -> Iterator[str]:
-    """A point of measurement ``twamp`` for each row; what is not known is left out."""
-    for of, values in rows(measurements, bin_ns):
-        tags = ",".join(
-            f"{name}={_escaped(str(of[name]))}" for name in ("destination", "session", "source")
-        )
-        fields = ",".join(f"{name}={value}i" for name, value in values.items() if value is not None)
-        yield f"twamp,{tags} {fields} {of['time']}\n"
 
 
 def _escaped(tag: str) -> str:

@@ -5,35 +5,35 @@ those.  Times are in the unit of the :class:`~twamp.report.units.Style`.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from textwrap import indent
 
 from twamp.metrics.figures import Delay, Hops, Metrics
-from twamp.metrics.measure import measure
+from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement
-from twamp.metrics.values import Distribution
+from twamp.metrics.values import Values
 from twamp.protocol.timestamps import NS, unix_ns_from_ntp
-from twamp.report.units import UNITS, Style, Unit
+from twamp.report.units import UNITS, Style, Unit, percent_text
 
 
-def text_summary(measurement: Measurement, style: Style) -> str:
+def text_summary(measurement: Measurement, metrics: Metrics, style: Style) -> str:
     """The reference's block for one session, and our lines below it."""
-    return heading(measurement) + _block(measure(measurement), style)
+    return heading(measurement) + text_figures(metrics, style)
 
 
-def text_total(measurements: Sequence[Measurement], style: Style) -> str:
+def text_total(results: Results, style: Style) -> str:
     """The same lines for all sessions together.
 
     They are indented: readers of the reference's text would take them for the last session's.
     """
-    title = f"\n--- twping statistics of {len(measurements)} sessions together ---\n"
-    return title + indent(_block(measure(*measurements), style), "  ")
+    title = f"\n--- twping statistics of {len(results.metrics)} sessions together ---\n"
+    return title + indent(text_figures(results.total, style), "  ")
 
 
 def heading(measurement: Measurement) -> str:
-    """Whose lines follow: the reference writes it above the packets and above the summary."""
+    """The session's ends and SID; the reference writes them above packets and above the summary."""
     source, destination = (
         f"[{host or endpoint.address}]:{endpoint.port}"
         for endpoint, host in (
@@ -45,7 +45,8 @@ def heading(measurement: Measurement) -> str:
     return f"\n--- twping statistics {ends} ---\nSID:\t{measurement.sid.hex()}\n"
 
 
-def _block(metrics: Metrics, style: Style) -> str:
+def text_figures(metrics: Metrics, style: Style) -> str:
+    """The lines of all figures, of a finite run or of an interval."""
     lines = [*_reference_lines(metrics, style), *_further_lines(metrics, style.unit)]
     return "\n".join(lines) + "\n\n"  # an empty line ends it, as readers of the reference's expect
 
@@ -55,7 +56,7 @@ def _reference_lines(metrics: Metrics, style: Style) -> Iterator[str]:
     yield f"first:\t{_local_time(metrics.first)}"
     yield f"last:\t{_local_time(metrics.last)}"
     yield (
-        f"{metrics.sent} sent, {metrics.lost} lost ({_percent(metrics.lost, metrics.sent)}), "
+        f"{metrics.sent} sent, {metrics.lost} lost ({percent_text(metrics.lost, metrics.sent)}), "
         f"{metrics.send_duplicates} send duplicates, "
         f"{metrics.reflect_duplicates} reflect duplicates"
     )
@@ -83,7 +84,7 @@ def _reference_lines(metrics: Metrics, style: Style) -> Iterator[str]:
 
 
 def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
-    """What the reference does not say: below its lines, so that nobody's pattern is disturbed."""
+    """Our own lines, below the reference's, so that nobody's pattern is disturbed."""
     if metrics.received:
         yield from delay_table(metrics)
     if metrics.lost:
@@ -110,6 +111,8 @@ def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
     drops = ", ".join(f"{count} {name}" for name, count in metrics.drops.items() if count)
     if drops:
         yield f"dropped: {drops}"
+    if metrics.stalls:
+        yield f"sending stalled {metrics.stalls} times"
     if metrics.received:
         yield from _clock_lines(metrics)
 
@@ -189,10 +192,6 @@ def _clock_lines(metrics: Metrics) -> Iterator[str]:
         )
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole if whole else 0.0:.3f}%"
-
-
 def _percentile(percent: Decimal) -> str:
     """At least one decimal, as the reference writes it."""
     text = f"{percent:f}"
@@ -207,7 +206,7 @@ def _local_time(timestamp: int | None) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(seconds))}.{ns // 1_000_000:03d}"
 
 
-def _min_median_max(values: Distribution, unit: Unit) -> str:
+def _min_median_max(values: Values, unit: Unit) -> str:
     three = "/".join(unit.text(each) for each in (values.minimum, values.median, values.maximum))
     return f"min/median/max = {three} {unit.name}"
 

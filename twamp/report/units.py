@@ -34,3 +34,8 @@ class Style:
     unit: Unit = UNITS["m"]
     percentiles: tuple[Decimal, ...] = ()
     unix_time: bool = False
+
+
+def percent_text(part: int, whole: int) -> str:
+    """A share in per cent to three decimals, as the reference writes losses."""
+    return f"{100 * part / whole if whole else 0.0:.3f}%"
