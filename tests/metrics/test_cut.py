@@ -4,8 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.metrics.test_measure import MS, Fate, a_measurement, a_sample, any_fate, carry
-from tests.report.test_text import eventful
+from tests.support.sessions import (
+    MS,
+    Fate,
+    a_measurement,
+    a_sample,
+    any_fate,
+    carry,
+    eventful,
+    exact,
+)
 from twamp.metrics.cut import by_packets
 from twamp.metrics.figures import Loss
 from twamp.metrics.measure import measure
@@ -81,5 +89,5 @@ def test_parts_add_up_to_the_session(fates: list[Fate], size: int) -> None:
     cut = list(by_packets(session, size))
     assert sums(cut) == sums([session])
     assert all(min(measure(part).loss) >= 0 for part in cut)
-    delays = sorted(value for part in cut for value in measure(part).round_trip.delay.values)
-    assert delays == list(measure(session).round_trip.delay.values)
+    delays = sorted(value for part in cut for value in exact(measure(part).round_trip.delay))
+    assert delays == exact(measure(session).round_trip.delay)

@@ -6,8 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from tests.metrics.test_measure import a_measurement
-from tests.report.test_text import eventful
+from tests.support.sessions import a_measurement, eventful
 from twamp.config.ping import PingConfig
 from twamp.errors import ConfigError
 from twamp.metrics.measure import measure

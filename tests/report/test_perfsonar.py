@@ -4,14 +4,30 @@ from decimal import Decimal
 
 import pytest
 
-from tests.metrics.test_measure import a_measurement, a_sample
+from tests.support.golden import compare
+from tests.support.sessions import a_measurement, a_sample, eventful
+from twamp.metrics.measure import measure
 from twamp.metrics.sample import Measurement
 from twamp.report.perfsonar import machine_summary
 
 
 def summary(measurement: Measurement, width: str = "0.0001") -> list[str]:
-    text = machine_summary(measurement, dscp=0, padding_length=0, bucket_width=Decimal(width))
+    text = machine_summary(
+        measurement, measure(measurement), dscp=0, padding_length=0, bucket_width=Decimal(width)
+    )
     return text.splitlines()
+
+
+def test_machine_summary() -> None:
+    text = machine_summary(
+        eventful(),
+        measure(eventful()),
+        unix_times=True,
+        dscp=46,
+        padding_length=27,
+        bucket_width=Decimal("0.001"),
+    )
+    compare("machine.txt", text)
 
 
 def block(name: str, lines: list[str]) -> list[list[int]]:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.metrics.test_measure import MS, Fate, a_measurement, a_sample, any_fate, carry
-from tests.report.test_text import compare, eventful
+from tests.support.golden import compare
+from tests.support.sessions import MS, Fate, a_measurement, a_sample, any_fate, carry, eventful
 from twamp.config.ping import PingConfig
 from twamp.errors import ConfigError
 from twamp.metrics.cut import by_time
-from twamp.metrics.measure import measure
+from twamp.metrics.measure import Results, measure
 from twamp.ping.__main__ import main
 from twamp.protocol.timestamps import unix_ns_from_ntp
 from twamp.report.rows import csv_lines, figures, influx_lines
@@ -24,12 +24,12 @@ POINT = re.compile(r"twamp(?:,(?:[^ ,=\\]|\\.)+=(?:[^ ,=\\]|\\.)+){3} (?:\w+=-?\
 @pytest.mark.parametrize(("name", "bin_ns"), [("whole", 0), ("binned", 300 * MS)])
 def test_rows(name: str, bin_ns: int) -> None:
     sessions = [eventful(), eventful()]
-    compare(f"rows_{name}.csv", "".join(csv_lines(sessions, bin_ns)))
-    compare(f"rows_{name}.influx", "".join(influx_lines(sessions, bin_ns)))
+    compare(f"rows_{name}.csv", "".join(csv_lines(Results.of(sessions), bin_ns)))
+    compare(f"rows_{name}.influx", "".join(influx_lines(Results.of(sessions), bin_ns)))
 
 
 def test_csv_can_be_read_back() -> None:
-    rows = list(csv.DictReader(io.StringIO("".join(csv_lines([eventful()], 0)))))
+    rows = list(csv.DictReader(io.StringIO("".join(csv_lines(Results.of([eventful()]), 0)))))
     (row,) = rows
     metrics = measure(eventful())
     assert int(row["sent"]) == metrics.sent
@@ -39,9 +39,9 @@ def test_csv_can_be_read_back() -> None:
 
 def test_what_is_not_known_is_empty_or_left_out() -> None:
     lost = a_measurement([a_sample(number) for number in range(3)])
-    (row,) = csv.DictReader(io.StringIO("".join(csv_lines([lost], 0))))
+    (row,) = csv.DictReader(io.StringIO("".join(csv_lines(Results.of([lost]), 0))))
     assert (row["sent"], row["lost"], row["rtt_min_ns"]) == ("3", "3", "")
-    (point,) = influx_lines([lost], 0)
+    (point,) = influx_lines(Results.of([lost]), 0)
     assert "lost=3i" in point
     assert "rtt" not in point
     assert POINT.fullmatch(point)
@@ -49,9 +49,9 @@ def test_what_is_not_known_is_empty_or_left_out() -> None:
 
 def test_what_never_left_has_no_row() -> None:
     assert list(by_time(a_measurement([]), 0)) == []
-    assert len(list(csv_lines([a_measurement([])], 0))) == 1
+    assert len(list(csv_lines(Results.of([a_measurement([])]), 0))) == 1
     unsent = a_measurement([a_sample(0)._replace(t1_source=0)], send_errors=1)
-    assert list(influx_lines([unsent], 5)) == []
+    assert list(influx_lines(Results.of([unsent]), 5)) == []
 
 
 @given(st.lists(any_fate, min_size=1, max_size=30), st.integers(1, 8))
@@ -80,8 +80,8 @@ def test_a_tag_is_escaped() -> None:
     """A link-local address has its zone behind it; who knows what an interface is called."""
     session = eventful()
     odd = "twamp,destination=[192.0.2.2]:18760,session=0,source=[192.0.2.1]:8760 sent=10i,"
-    assert next(influx_lines([session], 0)).startswith(odd)
-    assert all(POINT.fullmatch(line) for line in influx_lines([session], 100 * MS))
+    assert next(influx_lines(Results.of([session]), 0)).startswith(odd)
+    assert all(POINT.fullmatch(line) for line in influx_lines(Results.of([session]), 100 * MS))
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,20 @@
 """A run that is read again says what it said; what is no run is refused with its line."""
 
 import json
-import struct
-from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.metrics.test_measure import Fate, a_measurement, a_sample, any_fate, carry
-from tests.report.test_text import eventful
+from tests.report.conftest import Run
+from tests.support.sessions import Fate, a_measurement, a_sample, any_fate, carry, eventful
 from twamp.errors import ConfigError
 from twamp.metrics.figures import Metrics
-from twamp.metrics.measure import measure
+from twamp.metrics.measure import Results, measure
 from twamp.metrics.sample import Measurement
-from twamp.ping.__main__ import main
+from twamp.protocol.timestamps import ErrorEstimate
 from twamp.report.json_tree import json_tree
 from twamp.report.packets import raw_rows
 from twamp.report.saved_run import read_saved_run
@@ -25,7 +22,9 @@ from twamp.report.saved_run import read_saved_run
 
 def as_json(measurements: list[Measurement]) -> str:
     return json.dumps(
-        json_tree(measurements, version="1", configuration={"count": 10}, with_samples=True)
+        json_tree(
+            Results.of(measurements), version="1", configuration={"count": 10}, with_samples=True
+        )
     )
 
 
@@ -89,7 +88,6 @@ def test_rows_of_several_sessions_stay_apart(tmp_path: Path) -> None:
 
 @given(multiplier=st.integers(1, 255), scale=st.integers(0, 40), synchronized=st.booleans())
 def test_the_error_of_a_row_is_read_back(multiplier: int, scale: int, synchronized: bool) -> None:
-    from twamp.protocol.timestamps import ErrorEstimate
     from twamp.report.saved_run import _estimate
 
     printed = f"{multiplier * 2.0 ** (scale - 32):g}"
@@ -98,8 +96,6 @@ def test_the_error_of_a_row_is_read_back(multiplier: int, scale: int, synchroniz
     true = multiplier * 2.0 ** (scale - 32)
     assert abs(found.multiplier * 2.0 ** (found.scale - 32) - true) <= true * 0.004
 
-
-# ---- what is none
 
 ROW = next(raw_rows(eventful()))
 
@@ -140,21 +136,6 @@ def test_any_octets_are_a_run_or_refused(
     path.write_bytes(octets)
     with pytest.raises(ConfigError):
         read_saved_run(str(path))
-
-
-# ---- twping report
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def twping(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(list(arguments))
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return run
 
 
 MEASURE = ("--loopback", "-c", "20", "-i", "0.001f", "-L", "0.2", "--session-count", "2")
@@ -206,82 +187,3 @@ def test_what_report_cannot_do_is_refused(
 
 def test_samples_need_json(twping: Run) -> None:
     assert "samples: only --json has samples" in twping("--loopback", "--samples")[2]
-
-
-def png_size(path: Path) -> tuple[int, int]:
-    octets = path.read_bytes()
-    assert octets.startswith(b"\x89PNG\r\n")
-    width, height = struct.unpack(">II", octets[16:24])
-    return width, height
-
-
-# ---- pictures
-
-
-def test_pictures_are_drawn_to_files(twping: Run, tmp_path: Path) -> None:
-    run = tmp_path / "run.json"
-    run.write_text(as_json([eventful(), eventful()]))
-    png, svg = tmp_path / "run.png", tmp_path / "run.svg"
-    assert twping("report", str(run), "-Q", f"--plot={png}") == (0, "", "")
-    assert twping("report", str(run), "-Q", f"--plot={svg}") == (0, "", "")
-    assert png_size(png) == (1200, 900)
-    text = svg.read_text()
-    for label in (
-        "time since the first packet (s)",
-        "delay (ms)",
-        "share of the replies",
-        "192.0.2.1 to 192.0.2.2: 20 sent, 8 lost",
-        "round trip session 0",
-        "reverse session 1",
-        "lost (8)",
-        "duplicate (4)",
-    ):
-        assert label in text, label
-
-
-def test_a_picture_in_the_terminal_is_plain_where_that_is_none(twping: Run) -> None:
-    code, out, err = twping(*MEASURE, "-Q", "--plot")
-    assert (code, err) == (0, "")
-    assert "\x1b" not in out
-    for label in ("time since the first packet (s)", "share of the replies", "127.0.0.1: 40 sent"):
-        assert label in out
-
-
-def test_when_all_is_lost_there_is_a_picture_all_the_same(twping: Run, tmp_path: Path) -> None:
-    run = tmp_path / "run.json"
-    run.write_text(as_json([a_measurement([a_sample(number) for number in range(3)])]))
-    assert twping("report", str(run), "-Q", f"--plot={tmp_path / 'lost.png'}")[0] == 3
-    assert png_size(tmp_path / "lost.png") == (1200, 900)
-    code, out, _ = twping("report", str(run), "-Q", "--plot")
-    assert code == 3
-    assert "3 sent, 3 lost" in out
-
-
-@pytest.mark.parametrize(
-    ("where", "complaint"),
-    [
-        ("run.pdf", "'run.pdf' is not the name of a .png or .svg file"),
-        ("/nosuch/run.png", "plot: there is no directory /nosuch"),
-    ],
-)
-def test_where_no_picture_can_be_nothing_is_measured(
-    twping: Run, where: str, complaint: str
-) -> None:
-    code, out, err = twping(*MEASURE, f"--plot={where}")
-    assert (code, out) == (1, "")
-    assert complaint in err
-
-
-@pytest.mark.parametrize(
-    ("where", "module", "extra"), [("terminal", "plotext", "ui"), ("a.png", "matplotlib", "plot")]
-)
-def test_a_package_that_is_missing_is_named(
-    monkeypatch: pytest.MonkeyPatch, twping: Run, where: str, module: str, extra: str
-) -> None:
-    def is_missing(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("twamp.report.pictures.distribution", is_missing)
-    code, _, err = twping(*MEASURE, f"--plot={where}")
-    assert code == 1
-    assert f"plot: {module} is not installed; pip install 'twamp[{extra}]'" in err

@@ -142,7 +142,7 @@ def test_the_order_of_the_four_timestamps_holds_on_one_host(
             )
             # T1 <= T2 <= T3 <= T4 on every packet: all four are the clock of one host.
             for distribution in (metrics.send.delay, metrics.processing, metrics.reflect.delay):
-                assert len(distribution.values) == 200
-                assert min(distribution.values) >= 0
+                assert distribution.count == 200
+                assert (distribution.minimum or 0) >= 0
 
     run(test())

@@ -20,6 +20,7 @@ from twamp.endpoint import Endpoint
 from twamp.engine.native import ffi
 from twamp.engine.session_sender import SAMPLE_LAYOUT, _samples
 from twamp.metrics.figures import Metrics
+from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement, Sample
 from twamp.report.json_tree import json_tree
 
@@ -201,7 +202,9 @@ def test_every_quantile_is_that_of_the_schedule(seed: int, offset: int) -> None:
         samples=samples,
         loss_timeout_ns=TIMEOUT * TICK_NS,
     )
-    tree = json_tree([measurement], version="", configuration={}, percentiles=PERCENTILES)
+    tree = json_tree(
+        Results.of([measurement]), version="", configuration={}, percentiles=PERCENTILES
+    )
     [result] = tree["results"]
     came = {
         n: (way.there, way.residence, way.back)

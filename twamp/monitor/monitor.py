@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from twamp.config.ping import PingConfig
 from twamp.engine.session_source import SessionSource
 from twamp.metrics.interval import ReportInterval
+from twamp.metrics.measure import Results
 from twamp.monitor.exporter import SessionFigures, TargetState, target_families
 from twamp.monitor.outcome import Outcome
 from twamp.monitor.output import Output
@@ -93,18 +94,22 @@ class Monitor:
     # ---- reports ---------------------------------------------------------------------------------
 
     def _report(self, interval: ReportInterval) -> None:
+        results = interval.results()
         if self._options.json:
-            percentiles = self._style.percentiles
-            self._write(json_line(interval, "interval", version=version(), percentiles=percentiles))
+            self._write(self._json(interval, results, "interval"))
         else:
-            self._write(interval_line(interval, self._style, named=len(self._watches) > 1))
+            named = len(self._watches) > 1
+            self._write(interval_line(interval, results, self._style, named=named))
 
     def _total(self, interval: ReportInterval) -> str:
+        results = interval.results()
         if self._options.json:
-            return json_line(
-                interval, "total", version=version(), percentiles=self._style.percentiles
-            )
-        return total_block(interval, self._style)
+            return self._json(interval, results, "total")
+        return total_block(interval, results, self._style)
+
+    def _json(self, interval: ReportInterval, results: Results, kind: str) -> str:
+        percentiles = self._style.percentiles
+        return json_line(interval, results, kind, version=version(), percentiles=percentiles)
 
     def _write(self, text: str) -> None:
         """A disk that is full does not end a measurement; a pipe that nobody reads does."""

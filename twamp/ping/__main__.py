@@ -14,6 +14,7 @@ from twamp.config.ping import PingConfig
 from twamp.config.target import Target
 from twamp.control.client import Credentials
 from twamp.errors import TWPING_REMEDIES, TwampError, explain
+from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement
 from twamp.monitor.command import monitor_of_file, open_monitor
 from twamp.monitor.monitor import Monitor
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not measurements:
         complain("interrupted before anything was measured")
         return Outcome.INTERRUPTED
-    code = print_report(measurements, config)
+    code = print_report(Results.of(measurements), config)
     return Outcome.INTERRUPTED if run.interrupted and code != Outcome.NO_SET_UP else code
 
 
@@ -131,7 +132,7 @@ def report_saved(arguments: Sequence[str]) -> int:
         return Outcome.NO_SET_UP
     if run.said_of_it:
         complain(run.said_of_it)
-    return print_report(run.measurements, config, run.configuration)
+    return print_report(Results.of(run.measurements), config, run.configuration)
 
 
 if __name__ == "__main__":

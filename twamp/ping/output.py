@@ -12,9 +12,10 @@ from twamp.config.ping import PingConfig
 from twamp.config.row import key_of, rows
 from twamp.errors import TWPING_REMEDIES, ConfigError, explain
 from twamp.metrics.cut import by_packets
-from twamp.metrics.measure import measure
+from twamp.metrics.figures import Metrics
+from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement
-from twamp.metrics.threshold import Threshold
+from twamp.metrics.threshold import crossed
 from twamp.monitor.outcome import Outcome
 from twamp.ping.sessions import ns_of
 from twamp.ping.summary_files import save
@@ -29,7 +30,7 @@ from twamp.version import version
 
 
 def report(
-    measurements: Sequence[Measurement],
+    results: Results,
     config: PingConfig,
     saved: Mapping[str, Any] | None = None,
 ) -> Iterator[str]:
@@ -42,47 +43,49 @@ def report(
     )
     if config.json:
         tree = json_tree(
-            measurements,
+            results,
             version=version(),
             configuration=configuration(config) if saved is None else saved,
             percentiles=config.percentiles,
             with_samples=config.samples,
-        ) | {"failed": [str(threshold) for threshold in crossed(measurements, config)]}
+        ) | {"failed": [str(threshold) for threshold in crossed(config.fail, results.total)]}
         yield json.dumps(tree, indent=2) + "\n"
     elif config.csv or config.influx:
         lines = csv_lines if config.csv else influx_lines
-        yield from lines(measurements, ns_of(config.bin))
+        yield from lines(results, ns_of(config.bin))
     elif config.raw:
-        for place, measurement in enumerate(measurements):
+        for place, measurement in enumerate(results.measurements):
             yield "\n" if place else ""
             yield from (row + "\n" for row in raw_rows(measurement))
     elif not config.quiet:
-        yield from _summaries(measurements, config, style)
+        yield from _summaries(results, config, style)
     if config.plot == TERMINAL:
-        yield terminal_text(measurements, colour=has_colour())
+        yield terminal_text(results, colour=has_colour())
     elif config.plot is not None:
-        draw(measurements, config.plot)
+        draw(results, config.plot)
 
 
-def _summaries(
-    measurements: Sequence[Measurement], config: PingConfig, style: Style
-) -> Iterator[str]:
-    for measurement in measurements:
+def _summaries(results: Results, config: PingConfig, style: Style) -> Iterator[str]:
+    for measurement in results.measurements:
         for part in by_packets(measurement, config.packets_per_summary):
-            pieces = _summary(part, config, style)
+            metrics = results.of_part(part)
+            pieces = _summary(part, metrics, config, style)
             if config.save_summaries:
                 kind = "sum" if config.machine else "txt"
-                yield f"{save(config.directory, part, kind, pieces)}\n"
+                yield f"{save(config.directory, metrics, kind, pieces)}\n"
             else:
                 yield from pieces
-    if len(measurements) > 1 and not config.machine and not config.save_summaries:
-        yield text_total(measurements, style)
+    if len(results.metrics) > 1 and not config.machine and not config.save_summaries:
+        yield text_total(results, style)
 
 
-def _summary(measurement: Measurement, config: PingConfig, style: Style) -> Iterator[str]:
+def _summary(
+    measurement: Measurement, metrics: Metrics, config: PingConfig, style: Style
+) -> Iterator[str]:
     if config.machine:
         yield machine_summary(
             measurement,
+            metrics,
             unix_times=config.unix_time,
             dscp=config.test_dscp_value,
             padding_length=config.padding,
@@ -93,18 +96,12 @@ def _summary(measurement: Measurement, config: PingConfig, style: Style) -> Iter
         yield heading(measurement)
         for line in islice(packet_lines(measurement, style), config.verbose):
             yield line + "\n"
-    yield text_summary(measurement, style)
+    yield text_summary(measurement, metrics, style)
 
 
 def has_colour() -> bool:
     """Whether standard output is a terminal, and NO_COLOR does not say otherwise."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def crossed(measurements: Sequence[Measurement], config: PingConfig) -> list[Threshold]:
-    """The thresholds of ``--fail`` that all sessions together have crossed."""
-    metrics = measure(*measurements)
-    return [threshold for threshold in config.fail if threshold.is_crossed(metrics)]
 
 
 def configuration(config: PingConfig) -> dict[str, Any]:
@@ -123,27 +120,26 @@ def configuration(config: PingConfig) -> dict[str, Any]:
 
 
 def print_report(
-    measurements: Sequence[Measurement],
+    results: Results,
     config: PingConfig,
     saved: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Prints the report and judges it; ``saved`` as in :func:`report`."""
     try:
-        _print(report(measurements, config, saved))
+        _print(report(results, config, saved))
     except (ConfigError, OSError) as error:  # a file that could not be written after all
         complain(explain(error, TWPING_REMEDIES))
         return Outcome.NO_SET_UP
-    return judge(measurements, config)
+    return judge(results, config)
 
 
-def judge(measurements: Sequence[Measurement], config: PingConfig) -> Outcome:
-    """The exit code that the measurements earn; reasons for a bad one go to standard error."""
-    metrics = measure(*measurements)
-    if not metrics.received:
-        complain(_silence(metrics.sent, measurements))
+def judge(results: Results, config: PingConfig) -> Outcome:
+    """The exit code that the results earn; reasons for a bad one go to standard error."""
+    if not results.total.received:
+        complain(_silence(results.total.sent, results.measurements))
         # A reader of rows sees the loss in them, and takes another code for a run that failed.
         return Outcome.MEASURED if config.raw and not config.fail else Outcome.NOTHING_BACK
-    failed = crossed(measurements, config)
+    failed = crossed(config.fail, results.total)
     for threshold in failed:
         complain(f"failed: {threshold}")
     return Outcome.NOTHING_BACK if failed else Outcome.MEASURED

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from twamp.errors import ConfigError
-from twamp.metrics.measure import measure
-from twamp.metrics.sample import Measurement
+from twamp.metrics.figures import Metrics
 
 
 def require_directory(name: str) -> None:
@@ -15,12 +14,11 @@ def require_directory(name: str) -> None:
         raise ConfigError(f"directory: {name!r} is no directory that we may write to")
 
 
-def save(directory: str, measurement: Measurement, kind: str, pieces: Iterable[str]) -> Path:
+def save(directory: str, metrics: Metrics, kind: str, pieces: Iterable[str]) -> Path:
     """Writes ``START_END.kind``, the first and last T1 as 20-digit NTP timestamps; returns its path.
 
     Raises :class:`~twamp.errors.ConfigError` when the directory does not take it.
     """
-    metrics = measure(measurement)
     path = Path(directory) / f"{metrics.first or 0:020d}_{metrics.last or 0:020d}.{kind}"
     try:
         with path.open("w") as file:
