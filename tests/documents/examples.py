@@ -1,8 +1,8 @@
 """The examples of a page, and what its comments say of them.
 
 In Markdown an example is a fenced block, in a manual page the text between ``.EX`` and ``.EE``.  A comment
-right before it says more: ``<!-- not run: REASON -->`` or ``<!-- exit 0 or 3 -->``; in a manual page it names
-the kind, too: ``.\\" example: KIND`` and, after a comma, the same.
+right before it may say ``<!-- not run: REASON -->``; in a manual page it names the kind, too:
+``.\\" example: KIND`` or ``.\\" example: KIND, not run: REASON``.
 """
 
 import re
@@ -21,6 +21,20 @@ _DISPLAYED = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _GENERATED = re.compile(r'^\.\\" generated: .*?^\.\\" end$', re.DOTALL | re.MULTILINE)
+
+
+def _below(page: Path) -> tuple[str, ...]:
+    return page.relative_to(ROOT).parts
+
+
+# Not those of what tools keep here, and not those of the tests' data, which speak for themselves.
+READMES = [
+    page
+    for page in sorted(ROOT.rglob("README.md"))
+    if not any(
+        part.startswith(".") or part in ("build", "vectors", "yang") for part in _below(page)
+    )
+]
 KINDS = {"sh": "shell"}
 
 
@@ -40,11 +54,6 @@ class Example:
     @property
     def is_run(self) -> bool:
         return not self.note.startswith(("not run: ", "test command"))
-
-    @property
-    def exit_codes(self) -> set[int]:
-        """How the programs of the example may end."""
-        return {0, *(int(code) for code in re.findall(r"\bexit (?:0 or )?(\d)", self.note))}
 
 
 def examples(page: Path) -> Iterator[Example]:

@@ -47,7 +47,7 @@ def grouped(config: type[Config]) -> Iterator[tuple[str, list[tuple[str, Row]]]]
     """The rows of each group, in the order of declaration; "" is the group of rows without one."""
     groups: dict[str, list[tuple[str, Row]]] = {}
     for field, row in rows(config):
-        groups.setdefault(getattr(row, "group", ""), []).append((field, row))
+        groups.setdefault(row.group, []).append((field, row))
     yield from groups.items()
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.documents.blocks import MAN, ROOT
-from tests.documents.examples import Example, examples
+from tests.documents.examples import READMES, Example, examples
 from tests.documents.stand_in import MODULES, replaced
 from tests.support.twampd import Twampd
 from twamp.config.toml_file import read_config_files
 from twamp.monitor.targets import read_targets
 from twamp.reflector.__main__ import main as twampd
 
-PAGES = [ROOT / "twamp" / "README.md", *sorted(MAN.iterdir())]
+PAGES = [*READMES, *sorted(MAN.iterdir())]
 EXAMPLES = [example for page in PAGES for example in examples(page)]
 KEY_FILE = f"alice {16 * 'a1'}\n"
 CONFIGURATIONS = ("twampd.toml", "targets.toml")
@@ -88,7 +88,7 @@ def test_commands_run(example: Example, directory: Path, responder: Mapping[str,
         timeout=100,
         check=False,
     )
-    assert done.returncode in example.exit_codes, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
