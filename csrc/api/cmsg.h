@@ -2,14 +2,20 @@
 #pragma once
 #include "api/types.h"
 
-/* What the control messages of a received datagram say. */
-struct tw_rx {
+/* The stamps of one packet, as the kernel tells them (SO_TIMESTAMPING). */
+struct tw_raw_stamps {
     uint64_t kernel_ns;   /* software stamp, Unix ns; 0 = none */
     uint64_t hardware_ns; /* hardware stamp, ns of the device's clock; 0 = none */
     uint32_t device;      /* index of the one that stamped; 0 = not said */
-    uint32_t overflows;   /* datagrams that the socket had lost when this one came; modulo 2^32 */
-    uint32_t interface;   /* by which it came; 0 = not said */
-    uint8_t asked[16];    /* the address that it was sent to */
+    uint32_t reserved;
+};
+
+/* What the control messages of a received datagram say. */
+struct tw_rx {
+    struct tw_raw_stamps stamps;
+    uint32_t overflows; /* datagrams that the socket had lost when this one came; modulo 2^32 */
+    uint32_t interface; /* by which it came; 0 = not said */
+    uint8_t asked[16];  /* the address that it was sent to */
     uint8_t asked_ip_version; /* 4 or 6; 0 = not said */
     uint8_t ttl;              /* 255 if absent */
     uint8_t tos;
@@ -21,9 +27,8 @@ void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
 
 /* What the error queue says of a packet that has left. */
 struct tw_departure {
-    uint64_t kernel_ns;   /* as in struct tw_rx */
-    uint64_t hardware_ns; /* as in struct tw_rx */
-    uint32_t id;
+    struct tw_raw_stamps stamps;
+    uint32_t id; /* which of the socket's stamped packets it was */
     uint32_t reserved;
 };
 

@@ -4,8 +4,7 @@
 #include <sys/timex.h>
 #include <time.h>
 
-#define NTP_OF_UNIX_EPOCH  2208988800u /* 1900 to 1970 */
-#define OLDEST_STAMP_NS    (10ull * TW_NS_PER_S)
+#define NTP_OF_UNIX_EPOCH  2208988800u           /* 1900 to 1970 */
 #define UNSYNCHRONISED_NS  (16ull * TW_NS_PER_S) /* the kernel's own word for "no idea" */
 #define LEAP_SECOND_NS     ((uint64_t)TW_NS_PER_S)
 #define SYNCHRONISED_BIT   0x8000u
@@ -30,17 +29,28 @@ uint64_t tw_clock_monotonic_ns(void)
     return read_ns(CLOCK_MONOTONIC);
 }
 
-int tw_clock_believes(uint64_t stamp_ns, uint64_t now_ns)
-{
-    return stamp_ns != 0 && stamp_ns <= now_ns && now_ns - stamp_ns <= OLDEST_STAMP_NS;
-}
-
 uint64_t tw_clock_ntp(uint64_t unix_ns)
 {
     const uint64_t seconds = unix_ns / TW_NS_PER_S + NTP_OF_UNIX_EPOCH; /* era: shifted out */
     const uint64_t fraction = ((unix_ns % TW_NS_PER_S) << 32) / TW_NS_PER_S;
 
     return seconds << 32 | fraction;
+}
+
+uint64_t tw_clock_unix(uint64_t ntp, uint64_t near_ns)
+{
+    const uint32_t near_s = (uint32_t)(near_ns / TW_NS_PER_S);
+    const int32_t later_s = (int32_t)((uint32_t)(ntp >> 32) - NTP_OF_UNIX_EPOCH - near_s);
+    const uint64_t fraction_ns = ((ntp & UINT32_MAX) * TW_NS_PER_S + UINT32_MAX) >> 32;
+
+    return (near_ns / TW_NS_PER_S + (uint64_t)(int64_t)later_s) * TW_NS_PER_S + fraction_ns;
+}
+
+uint64_t tw_clock_ntp_of_ptp(uint64_t ptp)
+{
+    const uint64_t seconds = (ptp >> 32) + NTP_OF_UNIX_EPOCH;
+
+    return (seconds << 32) + ((ptp & UINT32_MAX) << 32) / TW_NS_PER_S;
 }
 
 uint64_t tw_clock_ptp(uint64_t unix_ns)

@@ -6,5 +6,8 @@
 
 uint64_t tw_clock_unix_ns(void);      /* CLOCK_REALTIME */
 uint64_t tw_clock_monotonic_ns(void); /* CLOCK_MONOTONIC */
-/* A stamp is believed when it is not zero, not later than now_ns and at most 10 s older. */
-int tw_clock_believes(uint64_t stamp_ns, uint64_t now_ns);
+/* NTP 64 bit -> Unix ns, of the era that is nearest to near_ns; undoes tw_clock_ntp. */
+uint64_t tw_clock_unix(uint64_t ntp, uint64_t near_ns);
+/* PTPv2 truncated -> NTP 64 bit.  Nanoseconds beyond a second, which only a broken peer sends,
+ * carry into the seconds: any octets give some time. */
+uint64_t tw_clock_ntp_of_ptp(uint64_t ptp);

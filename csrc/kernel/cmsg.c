@@ -46,11 +46,6 @@ struct stamped_by {
     uint32_t reserved[2];
 };
 
-struct stamps {
-    uint64_t kernel_ns;
-    uint64_t hardware_ns;
-};
-
 /* The control message at *offset: its header and its octets; *offset moves on.  0 at the end. */
 static int next_control(const uint8_t *control, size_t length, size_t *offset,
                         struct cmsghdr *header, const uint8_t **octets)
@@ -83,7 +78,8 @@ static uint64_t stamp_ns(int64_t seconds, int64_t nanoseconds)
 }
 
 /* Whether it has the stamps, in either layout; a zero one is none. */
-static int read_stamps(const struct cmsghdr *header, const uint8_t *octets, struct stamps *stamps)
+static int read_stamps(const struct cmsghdr *header, const uint8_t *octets,
+                       struct tw_raw_stamps *stamps)
 {
     struct stamps_old narrow;
     struct stamps_new wide;
@@ -128,7 +124,6 @@ static int read_asked(const struct cmsghdr *header, const uint8_t *octets, struc
 
 void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 {
-    struct stamps stamps = {0};
     struct stamped_by by;
     struct cmsghdr header;
     const uint8_t *octets;
@@ -137,7 +132,7 @@ void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
 
     *rx = (struct tw_rx){.ttl = 255};
     while (next_control(control, length, &offset, &header, &octets)) {
-        if (read_stamps(&header, octets, &stamps))
+        if (read_stamps(&header, octets, &rx->stamps))
             continue;
         if (is_kind(&header, IPPROTO_IP, IP_TTL, sizeof value) ||
             is_kind(&header, IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof value)) {
@@ -152,13 +147,11 @@ void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx)
             memcpy(&rx->overflows, octets, sizeof rx->overflows);
         } else if (is_kind(&header, SOL_SOCKET, SCM_TIMESTAMPING_PKTINFO, sizeof by)) {
             memcpy(&by, octets, sizeof by);
-            rx->device = by.interface;
+            rx->stamps.device = by.interface;
         } else {
             read_asked(&header, octets, rx);
         }
     }
-    rx->kernel_ns = stamps.kernel_ns;
-    rx->hardware_ns = stamps.hardware_ns;
 }
 
 void tw_cmsg_read_arrival(struct msghdr *message, struct tw_rx *rx)
@@ -238,7 +231,6 @@ static int read_error(const struct cmsghdr *header, const uint8_t *octets, uint3
 
 int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure)
 {
-    struct stamps stamps = {0};
     struct cmsghdr header;
     const uint8_t *octets;
     size_t offset = 0;
@@ -246,12 +238,10 @@ int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_dep
 
     *departure = (struct tw_departure){0};
     while (next_control(control, length, &offset, &header, &octets)) {
-        if (!read_stamps(&header, octets, &stamps))
+        if (!read_stamps(&header, octets, &departure->stamps))
             left |= read_error(&header, octets, &departure->id);
     }
-    departure->kernel_ns = stamps.kernel_ns;
-    departure->hardware_ns = stamps.hardware_ns;
-    return left && (stamps.kernel_ns != 0 || stamps.hardware_ns != 0);
+    return left && (departure->stamps.kernel_ns != 0 || departure->stamps.hardware_ns != 0);
 }
 
 int tw_cmsg_read_departure(struct msghdr *message, struct tw_departure *departure)

@@ -5,8 +5,6 @@
 #include <errno.h>
 
 #define LONGEST_REACH_NS (10ull * TW_NS_PER_S) /* of a model: rates drift */
-#define LONGEST_LAG_NS   100000000ull          /* from a device's stamp to the kernel's */
-#define LEAST_SLACK_NS   1000u
 
 int tw_device_clock_convert(const struct tw_clock_model *model, uint64_t device_ns,
                             uint64_t *unix_ns)
@@ -32,7 +30,8 @@ int tw_device_clock_set_models(struct tw_clock_models *models, const struct tw_c
     return 0;
 }
 
-static const struct tw_clock_model *model_of(const struct tw_clock_models *models, uint32_t device)
+const struct tw_clock_model *tw_device_clock_model(const struct tw_clock_models *models,
+                                                   uint32_t device)
 {
     if (device == 0)
         return models->count == 1 ? &models->each[0] : NULL;
@@ -41,20 +40,6 @@ static const struct tw_clock_model *model_of(const struct tw_clock_models *model
             return &models->each[i];
     }
     return NULL;
-}
-
-uint64_t tw_device_clock_unix_ns(const struct tw_clock_models *models, uint32_t device,
-                                 uint64_t device_ns, uint64_t latest_ns)
-{
-    const struct tw_clock_model *model = model_of(models, device);
-    uint64_t unix_ns;
-
-    if (model == NULL || !tw_device_clock_convert(model, device_ns, &unix_ns))
-        return 0;
-    if (unix_ns > latest_ns + model->error_ns + LEAST_SLACK_NS ||
-        unix_ns + LONGEST_LAG_NS < latest_ns)
-        return 0;
-    return unix_ns < latest_ns ? unix_ns : latest_ns; /* later by the error of the model alone */
 }
 
 uint64_t tw_device_clock_error_ns(const struct tw_clock_models *models)

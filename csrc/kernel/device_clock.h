@@ -12,7 +12,6 @@ int tw_device_clock_set_models(struct tw_clock_models *models, const struct tw_c
                                uint32_t count);
 /* The error of the worst of them. */
 uint64_t tw_device_clock_error_ns(const struct tw_clock_models *models);
-/* A hardware stamp of that device (0 = the only one) as Unix ns, 0 when it cannot be: its clock is
- * unknown, or it is later than latest_ns, or much earlier. */
-uint64_t tw_device_clock_unix_ns(const struct tw_clock_models *models, uint32_t device,
-                                 uint64_t device_ns, uint64_t latest_ns);
+/* The model of that device's clock (0 = the only one); NULL when it is unknown. */
+const struct tw_clock_model *tw_device_clock_model(const struct tw_clock_models *models,
+                                                   uint32_t device);

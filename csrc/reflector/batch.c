@@ -69,41 +69,31 @@ static uint64_t wire_time(const struct tw_batch *batch, uint64_t unix_ns)
     return batch->ptp ? tw_clock_ptp(unix_ns) : tw_clock_ntp(unix_ns);
 }
 
-/* The device saw the packet before the kernel did, by its own clock. */
-static void date_by_device(struct tw_verdict *verdict, const struct tw_clock_models *models)
+/* When a packet came and by which clock (T2). */
+static void date(struct tw_verdict *verdict, const struct tw_raw_stamps *raw,
+                 const struct tw_clock_models *models, uint64_t now_ns)
 {
-    const struct tw_rx *rx = &verdict->rx;
-    const uint64_t unix_ns =
-        tw_device_clock_unix_ns(models, rx->device, rx->hardware_ns, verdict->receive_ns);
+    struct tw_stamp *received = &verdict->received;
+    uint32_t refused;
 
-    if (unix_ns == 0) {
-        verdict->refused_stamp = 1;
-        return;
-    }
-    if (verdict->source == TW_SOURCE_KERNEL)
-        verdict->lag_ns = verdict->receive_ns - unix_ns + 1;
-    verdict->source = TW_SOURCE_HARDWARE;
-    verdict->receive_ns = unix_ns;
+    *received = (struct tw_stamp){.ns = now_ns, .source = TW_SOURCE_USER};
+    refused = tw_stamp_choose(received, raw, models, now_ns, TW_PASSAGE_ARRIVAL);
+    verdict->refused_stamp = refused != 0;
+    if (received->source == TW_SOURCE_HARDWARE && raw->kernel_ns != 0 && refused == 0)
+        verdict->lag_ns = raw->kernel_ns - received->ns + 1;
 }
 
-/* When each packet came and by which clock (T2). */
-static void date(struct tw_batch *batch)
+static void read_cmsgs(struct tw_batch *batch)
 {
     const uint64_t now_ns = tw_clock_unix_ns();
 
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
         struct msghdr *message = &batch->rx.headers[i].msg_hdr;
-        int believed;
 
         *verdict = (struct tw_verdict){.session = TW_POOL_NONE};
-        tw_cmsg_read_arrival(message, &verdict->rx);
-        believed = tw_clock_believes(verdict->rx.kernel_ns, now_ns);
-        verdict->refused_stamp = verdict->rx.kernel_ns != 0 && !believed;
-        verdict->source = believed ? TW_SOURCE_KERNEL : TW_SOURCE_USER;
-        verdict->receive_ns = believed ? verdict->rx.kernel_ns : now_ns;
-        if (verdict->rx.hardware_ns != 0)
-            date_by_device(verdict, &batch->models);
+        tw_cmsg_read_arrival(message, &batch->told[i]);
+        date(verdict, &batch->told[i].stamps, &batch->models, now_ns);
         if (message->msg_flags & MSG_TRUNC)
             verdict->drop = TW_DROP_LONG;
     }
@@ -114,7 +104,7 @@ int tw_batch_receive(struct tw_batch *batch, int fd)
     batch->count = tw_mmsg_receive(&batch->rx, fd);
     if (batch->count <= 0)
         return batch->count;
-    date(batch);
+    read_cmsgs(batch);
     batch->now_ns = tw_clock_monotonic_ns();
     estimate_errors(batch, batch->now_ns);
     return batch->count;
@@ -168,7 +158,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
         verdict->generation = session->generation;
         verdict->layout = session->layout;
         verdict->light = session->light;
-        verdict->tos = session->light ? verdict->rx.tos & DSCP_BITS : session->tos;
+        verdict->tos = session->light ? batch->told[i].tos & DSCP_BITS : session->tos;
         verdict->cipher = session->cipher;
         refused = refusal(session, rate_limit, &peer, own_port, batch->now_ns);
         if (refused)
@@ -191,10 +181,10 @@ static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *repl
 {
     const struct tw_verdict *verdict = &batch->verdicts[i];
     const struct tw_arrival arrival = {
-        .receive_timestamp = wire_time(batch, verdict->receive_ns),
+        .receive_timestamp = wire_time(batch, verdict->received.ns),
         .sequence_number = number,
-        .error_estimate = batch->error_estimates[verdict->source],
-        .sender_ttl = verdict->rx.ttl,
+        .error_estimate = batch->error_estimates[verdict->received.source],
+        .sender_ttl = batch->told[i].ttl,
     };
     struct tw_cipher *cipher = verdict->cipher;
     uint8_t *request = batch->rx.vectors[i].iov_base;
@@ -247,7 +237,7 @@ static int build(struct tw_batch *batch)
         verdict->number =
             verdict->layout->number_copied ? verdict->sender_number : numbering->next++;
         tx->vectors[replies].iov_len = (size_t)length;
-        tw_mmsg_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &verdict->rx);
+        tw_mmsg_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &batch->told[i]);
         batch->outbox.replies[replies] = reply_to(verdict, numbering);
         batch->answered[replies++] = (uint8_t)i;
     }
@@ -291,7 +281,7 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
         return;
     session->stats.last_packet_ns = now_ns;
     session->stats.last_received_sequence = verdict->sender_number;
-    session->stats.last_source = verdict->source;
+    session->stats.last_source = (uint8_t)verdict->received.source;
 }
 
 /* A packet carries the count since the socket's birth, as it was when the packet was queued. */
@@ -329,12 +319,12 @@ void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch
             stats->drops[verdict->drop]++;
         else
             stats->reflected++;
-        stats->receive_sources[verdict->source]++;
+        stats->receive_sources[verdict->received.source]++;
         if (verdict->lag_ns != 0)
             tw_histogram_add(&records->receive_lag, verdict->lag_ns - 1);
         stats->refused_stamps += verdict->refused_stamp;
-        stats->truncated_control += verdict->rx.truncated;
-        count_overflows(&pool->sockets[batch->socket], verdict->rx.overflows, stats);
+        stats->truncated_control += batch->told[i].truncated;
+        count_overflows(&pool->sockets[batch->socket], batch->told[i].overflows, stats);
         if (verdict->session != TW_POOL_NONE)
             count_in_session(&pool->sessions[verdict->session], verdict, batch->now_ns);
     }

@@ -2,7 +2,7 @@
  * Assign and post touch what is shared, under the caller's lock; receive and answer do not. */
 #pragma once
 #include "kernel/mmsg.h" /* first: it asks for _GNU_SOURCE */
-#include "kernel/device_clock.h"
+#include "kernel/stamp.h"
 #include "reflector/rate_limit.h"
 #include "reflector/outbox.h"
 #include "reflector/pool.h"
@@ -16,18 +16,16 @@ struct tw_numbering {
 
 /* What is known of one received packet, and what becomes of it. */
 struct tw_verdict {
-    uint64_t receive_ns; /* T2 */
-    uint64_t lag_ns;     /* of the kernel's stamp behind the device's, and 1; 0 = not both came */
+    struct tw_stamp received; /* T2 */
+    uint64_t lag_ns; /* of the kernel's stamp behind the device's, and 1; 0 = not both came */
     struct tw_cipher
         *cipher; /* of the session, if it is secured; lasts for this turn of the loop */
     const struct tw_layout *layout; /* of the session */
-    struct tw_rx rx;
-    uint32_t session; /* row; TW_POOL_NONE = of no session */
+    uint32_t session;               /* row; TW_POOL_NONE = of no session */
     uint32_t generation;
     uint32_t sender_number; /* of a good packet */
     uint32_t number;        /* of its reply */
     uint8_t drop;           /* enum tw_drop; 0 = reflected */
-    uint8_t source;
     uint8_t refused_stamp;
     uint8_t tos;   /* of the reply */
     uint8_t light; /* of a light session */
@@ -43,6 +41,7 @@ struct tw_batch_records {
 struct tw_batch {
     struct tw_numbering *numberings; /* by row of the session */
     struct tw_stamp_ids *stamp_ids;  /* by row of the socket */
+    struct tw_rx told[TW_BATCH];     /* by the kernel, of each packet */
     struct tw_verdict verdicts[TW_BATCH];
     uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
     uint16_t error_estimates[TW_SOURCE_COUNT];

@@ -3,6 +3,7 @@
 #include "kernel/clock.h"
 #include "kernel/cmsg.h"
 #include "kernel/options.h"
+#include "kernel/stamp.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,14 +94,6 @@ void tw_t3_error_sent(struct tw_t3_error *t3_error, int fd, struct tw_stamp_ids 
     tw_t3_error_read(t3_error, fd, ids);
 }
 
-/* Unix ns; 0 when the device's clock cannot be told. */
-static uint64_t time_of(const struct tw_t3_error *t3_error, const struct tw_departure *departure)
-{
-    if (t3_error->source != TW_SOURCE_HARDWARE)
-        return departure->kernel_ns;
-    return tw_device_clock_unix_ns(t3_error->models, 0, departure->hardware_ns, tw_clock_unix_ns());
-}
-
 /* A reply that did not ask would have left sooner. */
 static uint64_t without_asking(const struct tw_t3_error *t3_error, uint64_t ns)
 {
@@ -112,20 +105,22 @@ static uint64_t without_asking(const struct tw_t3_error *t3_error, uint64_t ns)
 static void take(struct tw_t3_error *t3_error, struct tw_stamp_ids *ids,
                  const struct tw_departure *departure)
 {
-    uint64_t unix_ns;
+    struct tw_stamp left = {.ns = t3_error->clock_ns, .source = TW_SOURCE_USER};
 
     if (t3_error->waits_for != ids || (ids->known && departure->id != t3_error->waits_for_id))
         return;
     ids->known = 1;
     ids->next_id = departure->id + 1;
-    unix_ns = time_of(t3_error, departure);
-    if (unix_ns < t3_error->clock_ns || unix_ns - t3_error->clock_ns > MOST_NS) {
-        miss(t3_error); /* the clock was set in between */
+    tw_stamp_choose(&left, &departure->stamps, t3_error->models, tw_clock_unix_ns(),
+                    TW_PASSAGE_DEPARTURE);
+    if (left.source != t3_error->source || left.ns < t3_error->clock_ns ||
+        left.ns - t3_error->clock_ns > MOST_NS) {
+        miss(t3_error); /* the clock was set in between, or the device's is unknown */
         return;
     }
     t3_error->waits_for = NULL;
     t3_error->missed_in_a_row = 0;
-    t3_error->sample_ns = without_asking(t3_error, unix_ns - t3_error->clock_ns);
+    t3_error->sample_ns = without_asking(t3_error, left.ns - t3_error->clock_ns);
     t3_error->sampled = 1;
 }
 
@@ -214,12 +209,12 @@ static uint64_t stamp_of(int fd, int asks)
     if (recvmsg(fd, &message, MSG_DONTWAIT) >= 0)
         tw_cmsg_read_arrival(&message, &rx);
     if (!asks)
-        return rx.kernel_ns;
+        return rx.stamps.kernel_ns;
     message.msg_controllen = sizeof control;
     if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0 ||
         !tw_cmsg_read_departure(&message, &departure))
         return 0;
-    return departure.kernel_ns;
+    return departure.stamps.kernel_ns;
 }
 
 static void try(int fd, int asks, struct trials *trials)

@@ -1,23 +1,28 @@
-/* samples.c: the table of samples: what each send, departure stamp and arriving datagram writes
- * into it. Memory only: no system calls, nothing allocated; any octets of a reply are harmless.
+/* samples.c: the table of samples: what each send, transmit stamp and arriving datagram writes into
+ * it.  Memory only: no system calls, nothing allocated; any octets of a reply are harmless.
  * Always: received == rows with a rank + duplicates + the sum of drops. */
 #include "sender/samples.h"
 #include "kernel/clock.h"
+#include "kernel/stamp.h"
 #include "packet/octets.h"
 
 #include <string.h>
 
-#define NTP_SECOND           ((int64_t)1 << 32)
-#define NTP_MICROSECOND      (NTP_SECOND / 1000000)
-#define NTP_UNIX_EPOCH       2208988800ULL /* seconds from 1900 to 1970 */
-#define ERROR_ESTIMATE_Z     0x4000        /* PTPv2 truncated format (RFC 8186 section 2.3) */
-#define DRIVER_US            100
-#define DEPARTURE_LATEST_AGE (10 * NTP_SECOND)
+/* Of an Error Estimate. */
+#define MULTIPLIER 0x00ff /* never 0 (RFC 4656 section 4.1.2) */
+#define Z          0x4000 /* PTPv2 truncated format (RFC 8186 section 2.3) */
 
-void tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t lateness_ns,
-                        uint16_t error_estimate, struct tw_sender_packet *packet)
+static struct tw_sample *row_of(const struct tw_samples *samples, uint32_t sequence)
 {
-    struct tw_sample *row = &samples->rows[tw_samples_row(samples, samples->attempted)];
+    return &samples->rows[tw_samples_row(samples, sequence)];
+}
+
+/* ---- what leaves */
+
+uint64_t tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t lateness_ns,
+                            uint16_t error_estimate)
+{
+    struct tw_sample *row = row_of(samples, samples->attempted);
 
     /* In a ring another packet's sample may still stand there. */
     *row = (struct tw_sample){
@@ -26,20 +31,18 @@ void tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t la
         .lateness_ns = lateness_ns,
         .sender_error_estimate = error_estimate,
     };
-    packet->sequence_number = tw_put32(samples->attempted);
-    packet->timestamp = tw_put64(row->t1);
-    packet->error_estimate = tw_put16(error_estimate);
+    return row->t1;
 }
 
 void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monotonic_ns)
 {
     struct tw_send_ids *ids = &samples->ids;
-    uint32_t sequence = samples->attempted++;
-    uint32_t row = tw_samples_row(samples, sequence);
+    const uint32_t sequence = samples->attempted++;
+    const uint32_t row = tw_samples_row(samples, sequence);
 
-    if (samples->departed_ns)
+    if (samples->departed_ns != NULL)
         samples->departed_ns[row] = monotonic_ns;
-    if (!error) {
+    if (error == 0) {
         samples->rows[row].t1_source = TW_SOURCE_USER;
         samples->stats.sent++;
         ids->awaited++;
@@ -61,121 +64,116 @@ void tw_samples_renumber(struct tw_samples *samples)
     };
 }
 
-/* How much earlier than what is known a departure may be.  A driver may take the kernel's stamp
- * after it has handed the packet to its device. */
-static int64_t latitude(const struct tw_samples *samples, enum tw_source source)
+/* The row of the packet that was sent under that id; NULL when there is none, or none for sure. */
+static struct tw_sample *row_of_send(const struct tw_samples *samples, uint32_t id)
 {
-    const uint64_t model_us = tw_device_clock_error_ns(&samples->models) / 1000;
+    const uint64_t sequence = (uint64_t)samples->ids.first + id;
+    struct tw_sample *row;
 
-    return source == TW_SOURCE_KERNEL ? NTP_MICROSECOND
-                                      : (DRIVER_US + (int64_t)model_us) * NTP_MICROSECOND;
+    if (sequence < samples->settled || sequence >= samples->attempted ||
+        sequence >= samples->ids.doubtful_from)
+        return NULL;
+    row = row_of(samples, (uint32_t)sequence);
+    return row->t1_source == TW_SOURCE_NONE ? NULL : row;
 }
 
-static int is_departure(const struct tw_samples *samples, const struct tw_sample *row, uint64_t t1,
-                        enum tw_source source)
+void tw_samples_departure(struct tw_samples *samples, const struct tw_departure *departure,
+                          uint64_t now_ns)
 {
-    const int64_t age = (int64_t)(t1 - row->t1);
+    const struct tw_raw_stamps *raw = &departure->stamps;
+    struct tw_sample *row = row_of_send(samples, departure->id);
+    struct tw_stamp stamp;
 
-    return row->t1_source != TW_SOURCE_NONE && row->t1_source < source &&
-           age >= -latitude(samples, source) && age <= DEPARTURE_LATEST_AGE;
-}
-
-void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns,
-                          enum tw_source source)
-{
-    struct tw_send_ids *ids = &samples->ids;
-    uint64_t sequence = (uint64_t)ids->first + id;
-    uint64_t t1 = tw_clock_ntp(unix_ns);
-
-    if (ids->awaited && source == TW_SOURCE_KERNEL)
-        ids->awaited--;
-    if (sequence >= samples->settled && sequence < samples->attempted &&
-        sequence < ids->doubtful_from) {
-        struct tw_sample *row = &samples->rows[tw_samples_row(samples, (uint32_t)sequence)];
-
-        if (is_departure(samples, row, t1, source)) {
-            row->t1 = t1;
-            row->t1_source = (uint8_t)source;
-            return;
-        }
+    if (samples->ids.awaited > 0 && raw->kernel_ns != 0)
+        samples->ids.awaited--;
+    if (row == NULL) {
+        samples->stats.refused_stamps += raw->kernel_ns != 0;
+        samples->stats.refused_stamps += raw->hardware_ns != 0;
+        return;
     }
-    samples->stats.refused_stamps++;
+    stamp = (struct tw_stamp){.ns = tw_clock_unix(row->t1, now_ns), .source = row->t1_source};
+    samples->stats.refused_stamps +=
+        tw_stamp_choose(&stamp, raw, &samples->models, now_ns, TW_PASSAGE_DEPARTURE);
+    row->t1 = tw_clock_ntp(stamp.ns);
+    row->t1_source = (uint8_t)stamp.source;
 }
 
-/* A timestamp of the peer as NTP.  Nanoseconds beyond a second, which only a broken peer sends,
- * carry into the seconds: any octets give some time. */
-static uint64_t peer_ntp(uint64_t timestamp, uint16_t error_estimate)
-{
-    if (!(error_estimate & ERROR_ESTIMATE_Z))
-        return timestamp;
-    uint64_t seconds = (timestamp >> 32) + NTP_UNIX_EPOCH;
-    return (seconds << 32) + ((timestamp & UINT32_MAX) << 32) / TW_NS_PER_S;
-}
+/* ---- what arrives */
 
 static int is_peer(const struct tw_endpoint *peer, const struct tw_endpoint *source)
 {
     return source->port == peer->port && source->ip_version == peer->ip_version &&
-           !memcmp(source->address, peer->address, peer->ip_version == 4 ? 4 : 16);
+           memcmp(source->address, peer->address, peer->ip_version == 4 ? 4 : 16) == 0;
 }
 
-/* The head of a reply, as the unauthenticated layout has it: 0, or enum tw_sender_drop. */
-static int read_head(const struct tw_samples *samples, const struct tw_arrived *arrived,
-                     struct tw_reflector_packet *packet)
-{
-    struct tw_secured_reflector_packet secured;
+/* What a reply says, whatever its layout. */
+struct reply {
+    uint64_t t2; /* as the peer wrote it */
+    uint64_t t3;
+    uint32_t number; /* the reflector's own */
+    uint32_t sender_number;
+    uint16_t error_estimate;
+    uint8_t sender_ttl;
+};
 
-    if (samples->cipher == NULL) {
-        if (arrived->length < sizeof *packet)
-            return TW_SENDER_DROP_SHORT;
-        memcpy(packet, arrived->packet, sizeof *packet);
-        return 0;
-    }
-    if (arrived->length < sizeof secured)
+/* 0, or enum tw_sender_drop. */
+static int read_reply(const struct tw_samples *samples, const struct tw_arrived *arrived,
+                      struct reply *reply)
+{
+    const struct tw_layout *layout = samples->layout;
+    uint8_t head[TW_REPLY_HEAD];
+
+    if (arrived->length < layout->reply_octets)
         return TW_SENDER_DROP_SHORT;
-    memcpy(&secured, arrived->packet, sizeof secured);
-    if (!tw_cipher_unseal_reply(samples->cipher, (uint8_t *)&secured))
+    memcpy(head, arrived->packet, layout->reply_octets);
+    if (samples->cipher != NULL && !tw_cipher_unseal_reply(samples->cipher, head))
         return TW_SENDER_DROP_HMAC;
-    *packet = (struct tw_reflector_packet){
-        .sequence_number = secured.sequence_number,
-        .timestamp = secured.timestamp,
-        .error_estimate = secured.error_estimate,
-        .receive_timestamp = secured.receive_timestamp,
-        .sender_sequence_number = secured.sender_sequence_number,
-        .sender_timestamp = secured.sender_timestamp,
-        .sender_error_estimate = secured.sender_error_estimate,
-        .sender_ttl = secured.sender_ttl,
+    *reply = (struct reply){
+        .t2 = tw_read64(head + layout->receive_timestamp),
+        .t3 = tw_read64(head + layout->timestamp),
+        .number = tw_read32(head),
+        .sender_number = tw_read32(head + layout->sender_sequence_number),
+        .error_estimate = tw_read16(head + layout->error_estimate),
+        .sender_ttl = head[layout->sender_ttl],
     };
     return 0;
 }
 
-static uint64_t taken(const struct tw_samples *samples)
+/* Whether a further copy of a packet would overwrite one that nobody has taken yet. */
+static int has_no_room(const struct tw_samples *samples)
 {
-    return __atomic_load_n(&samples->duplicates_taken, __ATOMIC_ACQUIRE);
+    const uint64_t taken = atomic_load_explicit(&samples->duplicates_taken, memory_order_acquire);
+
+    return samples->stats.duplicates - taken >= samples->duplicates_size;
 }
 
 /* RFC 5357 section 4.2.1 on the layout, RFC 4656 section 4.1.2 on the Multiplier; 0 or enum
  * tw_sender_drop. */
 static int judge(const struct tw_samples *samples, const struct tw_arrived *arrived,
-                 struct tw_reflector_packet *packet)
+                 struct reply *reply)
 {
+    const struct tw_sample *row;
+    uint32_t sequence;
+    int drop;
+
     if (!is_peer(&samples->peer, &arrived->source))
         return TW_SENDER_DROP_FOREIGN;
     if (arrived->length > TW_PACKET_MAX)
         return TW_SENDER_DROP_LONG;
-    int drop = read_head(samples, arrived, packet);
-    if (drop)
+    drop = read_reply(samples, arrived, reply);
+    if (drop != 0)
         return drop;
-    if (!packet->error_estimate.octets[1])
+    if ((reply->error_estimate & MULTIPLIER) == 0)
         return TW_SENDER_DROP_ERROR_ESTIMATE;
-    uint32_t sequence = tw_get32(packet->sender_sequence_number);
+    sequence = reply->sender_number;
     if (sequence >= samples->attempted)
         return TW_SENDER_DROP_SEQUENCE;
     if (sequence < samples->settled)
         return TW_SENDER_DROP_LATE;
-    const struct tw_sample *row = &samples->rows[tw_samples_row(samples, sequence)];
+    row = row_of(samples, sequence);
     if (row->t1_source == TW_SOURCE_NONE)
         return TW_SENDER_DROP_SEQUENCE;
-    if (row->rank && samples->stats.duplicates - taken(samples) >= samples->duplicates_size)
+    if (row->rank != 0 && has_no_room(samples))
         return TW_SENDER_DROP_NO_ROOM;
     return 0;
 }
@@ -184,66 +182,68 @@ static int judge(const struct tw_samples *samples, const struct tw_arrived *arri
 static void date(struct tw_samples *samples, struct tw_sample *row,
                  const struct tw_arrived *arrived)
 {
-    const struct tw_rx *rx = &arrived->rx;
-    const int believed = tw_clock_believes(rx->kernel_ns, arrived->now_ns);
-    const uint64_t read_ns = believed ? rx->kernel_ns : arrived->now_ns;
-    uint64_t device_ns = 0;
+    const struct tw_raw_stamps *raw = &arrived->rx.stamps;
+    struct tw_stamp stamp = {.ns = arrived->now_ns, .source = TW_SOURCE_USER};
 
-    if (rx->hardware_ns != 0)
-        device_ns = tw_device_clock_unix_ns(&samples->models, rx->device, rx->hardware_ns, read_ns);
-    samples->stats.refused_stamps += !believed;
-    samples->stats.refused_stamps += rx->hardware_ns != 0 && device_ns == 0;
-    row->t4 = tw_clock_ntp(device_ns != 0 ? device_ns : read_ns);
-    row->t4_source = device_ns != 0 ? TW_SOURCE_HARDWARE
-                     : believed     ? TW_SOURCE_KERNEL
-                                    : TW_SOURCE_USER;
+    samples->stats.refused_stamps +=
+        tw_stamp_choose(&stamp, raw, &samples->models, arrived->now_ns, TW_PASSAGE_ARRIVAL);
+    samples->stats.refused_stamps += raw->kernel_ns == 0; /* asked for, and not given */
+    row->t4 = tw_clock_ntp(stamp.ns);
+    row->t4_source = (uint8_t)stamp.source;
+}
+
+/* A timestamp of the peer as NTP. */
+static uint64_t peer_ntp(uint64_t timestamp, uint16_t error_estimate)
+{
+    return error_estimate & Z ? tw_clock_ntp_of_ptp(timestamp) : timestamp;
 }
 
 static void fill_arrival(struct tw_samples *samples, struct tw_sample *row,
-                         const struct tw_arrived *arrived, const struct tw_reflector_packet *packet)
+                         const struct tw_arrived *arrived, const struct reply *reply)
 {
-    uint16_t error_estimate = tw_get16(packet->error_estimate);
-
-    row->t2 = peer_ntp(tw_get64(packet->receive_timestamp), error_estimate);
-    row->t3 = peer_ntp(tw_get64(packet->timestamp), error_estimate);
+    row->t2 = peer_ntp(reply->t2, reply->error_estimate);
+    row->t3 = peer_ntp(reply->t3, reply->error_estimate);
     date(samples, row, arrived);
-    row->reflector_sequence_number = tw_get32(packet->sequence_number);
-    row->reflector_error_estimate = error_estimate;
+    row->reflector_sequence_number = reply->number;
+    row->reflector_error_estimate = reply->error_estimate;
     samples->rank += samples->rank == UINT32_MAX ? 2 : 1; /* 0 would be no reply */
     row->rank = samples->rank;
-    row->sender_ttl = packet->sender_ttl;
+    row->sender_ttl = reply->sender_ttl;
     row->ttl = arrived->rx.ttl;
     row->tos = arrived->rx.tos;
 }
 
 void tw_samples_arrival(struct tw_samples *samples, const struct tw_arrived *arrived)
 {
-    struct tw_reflector_packet packet = {0};
-    int drop = judge(samples, arrived, &packet);
+    struct tw_sender_stats *stats = &samples->stats;
+    struct reply reply = {0};
+    const int drop = judge(samples, arrived, &reply);
+    struct tw_sample *first;
+    struct tw_sample *copy;
 
-    samples->stats.received++;
-    samples->stats.truncated_control += arrived->rx.truncated != 0;
-    if (drop) {
-        samples->stats.drops[drop]++;
+    stats->received++;
+    stats->truncated_control += arrived->rx.truncated != 0;
+    if (drop != 0) {
+        stats->drops[drop]++;
         return;
     }
-    uint32_t sequence = tw_get32(packet.sender_sequence_number);
-    struct tw_sample *first = &samples->rows[tw_samples_row(samples, sequence)];
-    if (!first->rank) {
-        fill_arrival(samples, first, arrived, &packet);
+    first = row_of(samples, reply.sender_number);
+    if (first->rank == 0) {
+        fill_arrival(samples, first, arrived, &reply);
         return;
     }
-    struct tw_sample *copy =
-        &samples->duplicates[samples->stats.duplicates % samples->duplicates_size];
+    copy = &samples->duplicates[stats->duplicates % samples->duplicates_size];
     *copy = *first;
-    fill_arrival(samples, copy, arrived, &packet);
-    samples->stats.duplicates++;
-    __atomic_store_n(&samples->duplicates_written, samples->stats.duplicates, __ATOMIC_RELEASE);
+    fill_arrival(samples, copy, arrived, &reply);
+    stats->duplicates++;
+    atomic_store_explicit(&samples->duplicates_written, stats->duplicates, memory_order_release);
 }
+
+/* ---- what is final */
 
 static void settle_until(struct tw_samples *samples, uint32_t sequence)
 {
-    __atomic_store_n(&samples->settled, sequence, __ATOMIC_RELEASE);
+    atomic_store_explicit(&samples->settled, sequence, memory_order_release);
 }
 
 void tw_samples_settle(struct tw_samples *samples, uint64_t now_ns, uint64_t timeout_ns)
@@ -260,7 +260,7 @@ void tw_samples_settle(struct tw_samples *samples, uint64_t now_ns, uint64_t tim
 void tw_samples_finish(struct tw_samples *samples)
 {
     settle_until(samples, samples->attempted);
-    if (samples->departed_ns) /* duplicates may be in other hands already */
+    if (samples->departed_ns != NULL) /* duplicates may be in other hands already */
         return;
     for (uint64_t i = 0; i < samples->stats.duplicates; i++) {
         struct tw_sample *row = &samples->duplicates[i];

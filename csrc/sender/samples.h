@@ -1,14 +1,18 @@
-/* samples.h: between sender.c, which does system calls, and samples.c, which keeps the table.  Not
- * for Python. */
+/* samples.h: the table of samples of one session.  The sender's loop does the system calls; here is
+ * what a send, a transmit stamp and an arriving datagram mean.  Not for Python. */
 #pragma once
 #include "api/cmsg.h"
+#include "api/reflect.h"
 #include "api/sender.h"
+#include "kernel/device_clock.h"
 #include "packet/crypto.h"
 #include "packet/wire.h"
-#include "kernel/device_clock.h"
 
-/* All that is read of a reply, of either layout. */
-#define TW_REPLY_HEAD sizeof(struct tw_secured_reflector_packet)
+#include <stdatomic.h>
+
+/* Room for the head of a packet of any layout. */
+#define TW_REQUEST_HEAD sizeof(struct tw_secured_sender_packet)
+#define TW_REPLY_HEAD   sizeof(struct tw_secured_reflector_packet)
 
 /* Which transmit stamp belongs to which packet.  The kernel numbers the sends of a socket, but
  * whether a send that failed has used up a number depends on the failure and on the kernel's
@@ -27,15 +31,16 @@ struct tw_samples {
     struct tw_sample *rows;       /* [size]; those below attempted have been handed to the kernel */
     struct tw_sample *duplicates; /* [duplicates_size] */
     uint64_t *departed_ns;        /* [size] CLOCK_MONOTONIC; NULL = no ring: every row is kept */
-    uint64_t duplicates_taken;    /* atomic, written by another thread: those below may go */
-    uint64_t duplicates_written;  /* atomic, for another thread */
+    _Atomic uint64_t duplicates_taken;   /* another thread writes it: those below may go */
+    _Atomic uint64_t duplicates_written; /* another thread reads it */
     struct tw_sender_stats stats;
     struct tw_send_ids ids;
     struct tw_endpoint peer;
     struct tw_clock_models models;
+    const struct tw_layout *layout;
     struct tw_cipher *cipher; /* NULL = unauthenticated */
     uint32_t attempted;
-    uint32_t settled; /* atomic, for another thread: rows below are final */
+    _Atomic uint32_t settled; /* another thread reads it: rows below are final */
     uint32_t size;
     uint32_t duplicates_size;
     uint32_t rank; /* of the arrival accepted last */
@@ -48,8 +53,7 @@ static inline uint32_t tw_samples_row(const struct tw_samples *samples, uint32_t
     return sequence < samples->size ? sequence : sequence % samples->size;
 }
 
-/* A received datagram: its first octets (up to TW_REPLY_HEAD), its whole length, and where and
- * when. */
+/* A datagram that was received: its first octets (up to TW_REPLY_HEAD) and its whole length. */
 struct tw_arrived {
     const uint8_t *packet;
     size_t length;
@@ -58,15 +62,16 @@ struct tw_arrived {
     uint64_t now_ns; /* Unix ns, read after the receive */
 };
 
-/* Before a packet goes: writes its row (times in Unix ns) and its 14 octets. */
-void tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t lateness_ns,
-                        uint16_t error_estimate, struct tw_sender_packet *packet);
+/* Before a packet goes: writes its row; returns its T1, NTP of unix_ns. */
+uint64_t tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_t lateness_ns,
+                            uint16_t error_estimate);
 
 /* After the send: error is 0 or the errno of the refusal. */
 void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monotonic_ns);
-/* A transmit stamp, of the kernel or of the device; 0 ns: it was one that cannot be. */
-void tw_samples_departure(struct tw_samples *samples, uint32_t id, uint64_t unix_ns,
-                          enum tw_source source);
+
+/* Transmit stamps of the kernel or of the device, read at now_ns (Unix). */
+void tw_samples_departure(struct tw_samples *samples, const struct tw_departure *departure,
+                          uint64_t now_ns);
 void tw_samples_arrival(struct tw_samples *samples, const struct tw_arrived *arrived);
 
 /* The kernel has begun to number from 0 again: the next send has id 0. */
@@ -76,6 +81,6 @@ void tw_samples_renumber(struct tw_samples *samples);
  * that had come by then has been read. */
 void tw_samples_settle(struct tw_samples *samples, uint64_t now_ns, uint64_t timeout_ns);
 
-/* Every row is final.  In a finite run duplicates get the T1 that came to their first copy after
+/* Makes every row final.  In a finite run duplicates get the T1 that came to their first copy after
  * them. */
 void tw_samples_finish(struct tw_samples *samples);

@@ -1,43 +1,50 @@
 /* samples_test.c: the table of samples by itself: departure stamps that a live kernel does not
  * give. Prints each claim that does not hold; exits 0 when all do. */
+#include "claim.h"
 #include "sender/samples.h"
 #include "kernel/clock.h"
 #include "packet/octets.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#define PACKETS 8
-#define T1_NS   1700000000000000000ULL
-#define SPACE   1000000ULL /* ns between packets */
+#define PACKETS  8
+#define T1_NS    1700000000000000000ULL
+#define SPACE    1000000ULL                   /* ns between packets */
+#define AHEAD_NS (37 * (uint64_t)TW_NS_PER_S) /* of the device's clock */
 
 static struct tw_sample rows[PACKETS];
-static int failures;
-
-#define CLAIM(claim)                                                                               \
-    do {                                                                                           \
-        if (!(claim)) {                                                                            \
-            printf("line %d: %s\n", __LINE__, #claim);                                             \
-            failures++;                                                                            \
-        }                                                                                          \
-    } while (0)
-
 static struct tw_samples fresh(void)
 {
     memset(rows, 0, sizeof rows);
-    return (struct tw_samples){.rows = rows, .size = PACKETS, .ids.doubtful_from = UINT32_MAX};
+    return (struct tw_samples){.rows = rows,
+                               .size = PACKETS,
+                               .layout = tw_layout(TW_LAYOUT_UNAUTHENTICATED),
+                               .ids.doubtful_from = UINT32_MAX};
 }
 
 /* The packets from the next one up to sequence number end; error is that of each send. */
 static void attempt(struct tw_samples *samples, uint32_t end, int error)
 {
-    struct tw_sender_packet packet;
-
     while (samples->attempted < end) {
         uint64_t t1_ns = T1_NS + samples->attempted * SPACE;
-        tw_samples_prepare(samples, t1_ns, 0, 1, &packet);
+        tw_samples_prepare(samples, t1_ns, 0, 1);
         tw_samples_attempted(samples, error, t1_ns);
     }
+}
+
+/* The stamps of the packet with that id are read a little later. */
+static void left_by_kernel(struct tw_samples *samples, uint32_t id, uint64_t unix_ns)
+{
+    const struct tw_departure departure = {.stamps.kernel_ns = unix_ns, .id = id};
+
+    tw_samples_departure(samples, &departure, unix_ns + SPACE);
+}
+
+static void left_by_device(struct tw_samples *samples, uint32_t id, uint64_t device_ns)
+{
+    const struct tw_departure departure = {.stamps.hardware_ns = device_ns, .id = id};
+
+    tw_samples_departure(samples, &departure, T1_NS + PACKETS * SPACE);
 }
 
 static int left_at(uint32_t sequence, uint64_t unix_ns)
@@ -52,8 +59,8 @@ static void stamps_find_their_packets(void)
 
     attempt(&samples, 4, 0);
     CLAIM(samples.ids.awaited == 4);
-    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 5, TW_SOURCE_KERNEL);
-    tw_samples_departure(&samples, 0, T1_NS + 7, TW_SOURCE_KERNEL);
+    left_by_kernel(&samples, 2, T1_NS + 2 * SPACE + 5);
+    left_by_kernel(&samples, 0, T1_NS + 7);
     CLAIM(left_at(2, T1_NS + 2 * SPACE + 5));
     CLAIM(left_at(0, T1_NS + 7));
     CLAIM(rows[1].t1_source == TW_SOURCE_USER && rows[3].t1_source == TW_SOURCE_USER);
@@ -66,18 +73,15 @@ static void stamps_that_cannot_be_are_refused(void)
     struct tw_samples samples = fresh();
 
     attempt(&samples, 4, 0);
-    tw_samples_departure(&samples, 0, T1_NS - 2000,
-                         TW_SOURCE_KERNEL); /* before the clock was read */
-    tw_samples_departure(&samples, 1, T1_NS + 11ULL * TW_NS_PER_S,
-                         TW_SOURCE_KERNEL);                     /* long after */
-    tw_samples_departure(&samples, 4, T1_NS, TW_SOURCE_KERNEL); /* no such packet yet */
-    tw_samples_departure(&samples, UINT32_MAX, T1_NS, TW_SOURCE_KERNEL);
+    left_by_kernel(&samples, 0, T1_NS - 2000);                /* before the clock was read */
+    left_by_kernel(&samples, 1, T1_NS + 11ULL * TW_NS_PER_S); /* long after */
+    left_by_kernel(&samples, 4, T1_NS);                       /* no such packet yet */
+    left_by_kernel(&samples, UINT32_MAX, T1_NS);
     CLAIM(samples.stats.refused_stamps == 4);
     CLAIM(rows[0].t1 == tw_clock_ntp(T1_NS) && rows[0].t1_source == TW_SOURCE_USER);
     CLAIM(rows[1].t1_source == TW_SOURCE_USER);
-    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE, TW_SOURCE_KERNEL);
-    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 9,
-                         TW_SOURCE_KERNEL); /* the first one counts */
+    left_by_kernel(&samples, 3, T1_NS + 3 * SPACE);
+    left_by_kernel(&samples, 3, T1_NS + 3 * SPACE + 9); /* the first one counts */
     CLAIM(left_at(3, T1_NS + 3 * SPACE));
     CLAIM(samples.stats.refused_stamps == 5);
     CLAIM(samples.ids.awaited == 0);
@@ -93,9 +97,8 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     CLAIM(samples.ids.doubtful_from == 2);
     CLAIM(samples.ids.doubtful_since_ns == T1_NS + 2 * SPACE);
     CLAIM(samples.ids.awaited == 4);
-    tw_samples_departure(&samples, 1, T1_NS + SPACE, TW_SOURCE_KERNEL);
-    tw_samples_departure(&samples, 3, T1_NS + 4 * SPACE,
-                         TW_SOURCE_KERNEL); /* of packet 3 or 4: nobody knows */
+    left_by_kernel(&samples, 1, T1_NS + SPACE);
+    left_by_kernel(&samples, 3, T1_NS + 4 * SPACE); /* of packet 3 or 4: nobody knows */
     CLAIM(left_at(1, T1_NS + SPACE));
     CLAIM(rows[3].t1_source == TW_SOURCE_USER && rows[4].t1_source == TW_SOURCE_USER);
     CLAIM(rows[2].t1_source == TW_SOURCE_NONE);
@@ -106,7 +109,7 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     tw_samples_renumber(&samples);
     CLAIM(samples.ids.awaited == 0);
     attempt(&samples, 7, 0);
-    tw_samples_departure(&samples, 1, T1_NS + 6 * SPACE, TW_SOURCE_KERNEL);
+    left_by_kernel(&samples, 1, T1_NS + 6 * SPACE);
     CLAIM(left_at(6, T1_NS + 6 * SPACE));
     CLAIM(rows[5].t1_source == TW_SOURCE_USER);
 }
@@ -141,7 +144,7 @@ static void duplicates_get_the_departure_that_comes_after_them(void)
     attempt(&samples, 2, 0);
     reply_to(&samples, 1);
     reply_to(&samples, 1);
-    tw_samples_departure(&samples, 1, T1_NS + SPACE + 3, TW_SOURCE_KERNEL);
+    left_by_kernel(&samples, 1, T1_NS + SPACE + 3);
     tw_samples_finish(&samples);
     CLAIM(samples.stats.duplicates == 1 && duplicates[0].rank == 2);
     CLAIM(duplicates[0].t1 == tw_clock_ntp(T1_NS + SPACE + 3));
@@ -155,7 +158,7 @@ static void without_a_stamp_that_is_believed_the_clock_serves(void)
     struct tw_arrived arrived = {
         .packet = (const uint8_t *)&packet,
         .length = sizeof packet,
-        .rx.kernel_ns = T1_NS + 5,
+        .rx.stamps.kernel_ns = T1_NS + 5,
         .now_ns = T1_NS + 4,
     };
 
@@ -177,11 +180,9 @@ static struct tw_samples ring(uint64_t *departed_ns)
 
 static void attempt_in_ring(struct tw_samples *samples, uint32_t end)
 {
-    struct tw_sender_packet packet;
-
     while (samples->attempted < end) {
         uint64_t sequence = samples->attempted;
-        tw_samples_prepare(samples, T1_NS + sequence * SPACE, 0, 1, &packet);
+        tw_samples_prepare(samples, T1_NS + sequence * SPACE, 0, 1);
         tw_samples_attempted(samples, 0, sequence * SPACE);
     }
 }
@@ -214,15 +215,14 @@ static void a_late_reply_is_dropped_and_written_nowhere(void)
     reply_to(&samples, 0);
     reply_to(&samples, 1);
     reply_to(&samples, 3);
-    tw_samples_departure(&samples, 0, T1_NS + 1, TW_SOURCE_KERNEL);
-    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE + 1, TW_SOURCE_KERNEL);
+    left_by_kernel(&samples, 0, T1_NS + 1);
+    left_by_kernel(&samples, 3, T1_NS + 3 * SPACE + 1);
     CLAIM(samples.stats.drops[TW_SENDER_DROP_LATE] == 3);
     CLAIM(samples.stats.refused_stamps == 3); /* reply 1 had no stamp either */
     CLAIM(!memcmp(newer, rows, sizeof newer));
     CLAIM(rows[3].rank == 0 && rows[3].t1_source == TW_SOURCE_USER);
     reply_to(&samples, PACKETS + 1);
-    tw_samples_departure(&samples, PACKETS + 1, T1_NS + (PACKETS + 1) * SPACE + 2,
-                         TW_SOURCE_KERNEL);
+    left_by_kernel(&samples, PACKETS + 1, T1_NS + (PACKETS + 1) * SPACE + 2);
     CLAIM(rows[1].rank == 2);
     CLAIM(left_at(1, T1_NS + (PACKETS + 1) * SPACE + 2));
 }
@@ -258,9 +258,6 @@ static void the_rank_of_no_reply_is_skipped(void)
     CLAIM(rows[0].rank == UINT32_MAX && rows[1].rank == 1);
 }
 
-#define AHEAD_NS (37 * (uint64_t)TW_NS_PER_S)
-
-/* The device's clock is ahead, by so much. */
 static void know_the_clock(struct tw_samples *samples)
 {
     samples->models.each[0] = (struct tw_clock_model){
@@ -274,22 +271,22 @@ static void the_devices_departure_is_better_than_the_kernels(void)
 
     attempt(&samples, 4, 0);
     know_the_clock(&samples);
-    tw_samples_departure(&samples, 0, T1_NS + 900, TW_SOURCE_KERNEL);
-    tw_samples_departure(&samples, 0, T1_NS + 4000, TW_SOURCE_HARDWARE);
+    left_by_kernel(&samples, 0, T1_NS + 900);
+    left_by_device(&samples, 0, T1_NS + 4000 + AHEAD_NS);
     CLAIM(rows[0].t1 == tw_clock_ntp(T1_NS + 4000));
     CLAIM(rows[0].t1_source == TW_SOURCE_HARDWARE);
     CLAIM(samples.ids.awaited == 3);
     /* The other way around, as a device that waits for nobody may have it. */
-    tw_samples_departure(&samples, 1, T1_NS + SPACE + 4000, TW_SOURCE_HARDWARE);
-    tw_samples_departure(&samples, 1, T1_NS + SPACE + 900, TW_SOURCE_KERNEL);
+    left_by_device(&samples, 1, T1_NS + SPACE + 4000 + AHEAD_NS);
+    left_by_kernel(&samples, 1, T1_NS + SPACE + 900);
     CLAIM(rows[1].t1 == tw_clock_ntp(T1_NS + SPACE + 4000));
     CLAIM(samples.stats.refused_stamps == 1);
     /* A little earlier than the kernel's may be, much earlier cannot. */
-    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 60000, TW_SOURCE_KERNEL);
-    tw_samples_departure(&samples, 2, T1_NS + 2 * SPACE + 40000, TW_SOURCE_HARDWARE);
+    left_by_kernel(&samples, 2, T1_NS + 2 * SPACE + 60000);
+    left_by_device(&samples, 2, T1_NS + 2 * SPACE + 40000 + AHEAD_NS);
     CLAIM(rows[2].t1_source == TW_SOURCE_HARDWARE);
-    tw_samples_departure(&samples, 3, T1_NS + 3 * SPACE - 200000, TW_SOURCE_HARDWARE);
-    tw_samples_departure(&samples, 3, 0, TW_SOURCE_HARDWARE); /* of an unknown clock */
+    left_by_device(&samples, 3, T1_NS + 3 * SPACE - 200000 + AHEAD_NS);
+    left_by_device(&samples, 3, T1_NS); /* of an unknown clock */
     CLAIM(rows[3].t1_source == TW_SOURCE_USER);
     CLAIM(samples.stats.refused_stamps == 3);
 }
@@ -303,7 +300,7 @@ static void the_device_saw_a_reply_first(uint64_t hardware_ns, enum tw_source so
         .packet = (const uint8_t *)&packet,
         .length = sizeof packet,
         .now_ns = T1_NS + 90000,
-        .rx = {.kernel_ns = T1_NS + 80000, .hardware_ns = hardware_ns, .device = 9},
+        .rx.stamps = {.kernel_ns = T1_NS + 80000, .hardware_ns = hardware_ns, .device = 9},
     };
 
     attempt(&samples, 1, 0);

@@ -51,7 +51,7 @@ def parse(octets: bytes) -> Stamps:
     buffer = ffi.new("uint8_t[]", octets)
     rx = ffi.new("struct tw_rx *")
     lib.tw_cmsg_parse(buffer, len(octets), rx)
-    return Stamps(rx.kernel_ns, rx.hardware_ns, rx.device)
+    return Stamps(rx.stamps.kernel_ns, rx.stamps.hardware_ns, rx.stamps.device)
 
 
 def in_ns(pair: Pair) -> int:
@@ -103,7 +103,7 @@ def parse_departure(octets: bytes) -> tuple[int, int, int] | None:
     departure = ffi.new("struct tw_departure *")
     if not lib.tw_cmsg_parse_departure(buffer, len(octets), departure):
         return None
-    return departure.id, departure.kernel_ns, departure.hardware_ns
+    return departure.id, departure.stamps.kernel_ns, departure.stamps.hardware_ns
 
 
 ERROR = struct.pack("@IBBBBII", 42, 4, 0, 0, 0, 0, 77)
@@ -130,7 +130,10 @@ def test_batches_with_hardware_stamps(tmp_path: Path) -> None:
     reflector = ("batch", "histogram", "t3_error", "outbox", "pool", "index", "rate_limit")
     units = [
         *(f"reflector/{one}" for one in (*reflector, "client_list")),
-        *(f"kernel/{one}" for one in ("address", "clock", "cmsg", "device_clock", "options")),
+        *(
+            f"kernel/{one}"
+            for one in ("address", "clock", "cmsg", "device_clock", "options", "stamp")
+        ),
         *("packet/reflect", "packet/crypto"),
     ]
     sources = [ROOT / "tests/csrc/hardware_test.c", *(ROOT / f"csrc/{one}.c" for one in units)]

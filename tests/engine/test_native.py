@@ -137,7 +137,7 @@ def parse(octets: bytes, offset: int = 0) -> tuple[int, int, int, int]:
     ffi.buffer(buffer)[offset:] = octets
     rx = ffi.new("struct tw_rx *")
     lib.tw_cmsg_parse(buffer + offset, len(octets), rx)
-    return rx.kernel_ns, rx.ttl, rx.tos, rx.overflows
+    return rx.stamps.kernel_ns, rx.ttl, rx.tos, rx.overflows
 
 
 NOTHING = (0, 255, 0, 0)
@@ -326,7 +326,7 @@ def parse_departure(octets: bytes) -> tuple[int, int] | None:
     buffer = ffi.new("uint8_t[]", octets)
     departure = ffi.new("struct tw_departure *")
     known = lib.tw_cmsg_parse_departure(buffer, len(octets), departure)
-    return (departure.id, departure.kernel_ns) if known else None
+    return (departure.id, departure.stamps.kernel_ns) if known else None
 
 
 STAMP = control(SOL_SOCKET, TIMESTAMPING_NEW, stamps_new(7, 8))
@@ -375,6 +375,7 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
     ("program", "units"),
     [
         ("clock_test", ["kernel/clock.c"]),
+        ("stamp_test", ["kernel/stamp.c", "kernel/device_clock.c"]),
         ("index_test", ["reflector/index.c"]),
         ("pool_test", ["reflector/pool.c", "reflector/index.c", "packet/reflect.c"]),
         (
@@ -389,6 +390,7 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
                 "reflector/histogram.c",
                 "kernel/clock.c",
                 "kernel/device_clock.c",
+                "kernel/stamp.c",
                 "kernel/cmsg.c",
                 "kernel/options.c",
             ],
