@@ -10,6 +10,7 @@ import pytest
 from twamp.config.arguments import add_arguments, from_arguments
 from twamp.config.ping import PingConfig
 from twamp.config.readers import MOST_PACKETS
+from twamp.config.row import rows
 from twamp.errors import ConfigError
 
 
@@ -117,3 +118,46 @@ def test_ping_refuses_by_key(text: str, key: str) -> None:
         read_ping(*text.split())
     assert str(caught.value).startswith(f"{key}: ")
     assert len(str(caught.value).splitlines()) == 1
+
+
+RANGES = {field: row for field, row in rows(PingConfig) if row.range}
+# Of these the value 0 has a meaning of its own, or it is no single number.
+WRITTEN = {"port_range": "{0}-{0}"}
+TOGETHER: dict[str, dict[str, Any]] = {"bin": {"csv": True}, "session_count": {"port_range": 0}}
+
+
+@pytest.mark.parametrize("field", RANGES)
+def test_a_numeric_row_takes_its_bounds_and_nothing_beyond(field: str) -> None:
+    row = RANGES[field]
+    assert row.bounds is not None
+    step = 1 if row.bounds[0] == int(row.bounds[0]) else Decimal("0.000000001")
+
+    def config(number: Decimal) -> PingConfig:
+        value = WRITTEN.get(field, "{0}").format(format(number, "f"))
+        values: dict[str, Any] = {**TOGETHER.get(field, {}), field: value}
+        return PingConfig(**values)
+
+    least, most = row.bounds
+    assert config(least) != config(most)
+    for bad in (least - step, most + step):
+        with pytest.raises(ConfigError, match=f"^{field.replace('_', '-')}: "):
+            config(bad)
+
+
+def test_padding_goes_as_far_as_a_packet_of_ipv4() -> None:
+    largest_payload, sender_packet = 65507, 14
+    assert RANGES["padding"].range == f"0-{largest_payload - sender_packet}"
+
+
+def test_thresholds_have_a_limit() -> None:
+    most = dict(rows(PingConfig))["fail"].entries
+    assert len(PingConfig(fail=most * ("loss>1%",)).fail) == most  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=f"fail: {most + 1} values are too many"):
+        PingConfig(fail=(most + 1) * ("loss>1%",))  # type: ignore[arg-type]
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        PingConfig(ipv4=True, ipv6=True, samples=True, key_file="keys")
+    keys = {line.partition(":")[0] for line in str(caught.value).splitlines()}
+    assert keys == {"ipv4", "samples", "key-file"}

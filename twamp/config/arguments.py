@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             usage=f"%(prog)s {usage}",
             description=description,
-            epilog=epilog.replace("%", "%%"),
+            epilog=epilog,
             formatter_class=FORMATTER,
             allow_abbrev=allow_abbrev,
         )
