@@ -17,3 +17,14 @@ enum tw_drop {
     TW_DROP_SEND_REFUSED,   /* the kernel refused to send the reply (route, firewall, …) */
     TW_DROP_COUNT
 };
+
+/* What else is counted, beside the packets; each row has its help in twamp/engine/statistics.py. */
+enum tw_counter {
+    TW_COUNTER_OVERFLOWS,         /* datagrams lost in full receive buffers; seen with the next */
+    TW_COUNTER_TRUNCATED_CONTROL, /* packets with MSG_CTRUNC: some control message did not fit */
+    TW_COUNTER_REFUSED_STAMPS,    /* receive stamps that were far from the clock */
+    TW_COUNTER_SEGMENTED,         /* of the reflected: those that left as segments of one send */
+    TW_COUNTER_SEGMENTS_REFUSED,  /* sends of segments that the kernel did not take */
+    TW_COUNTER_TURNS,             /* of the loop: while it lives, a nudge makes one more */
+    TW_COUNTER_COUNT
+};

@@ -59,13 +59,7 @@ struct tw_reflector_stats {
     uint64_t reflected;
     uint64_t drops[TW_DROP_COUNT];             /* [0] stays 0 */
     uint64_t receive_sources[TW_SOURCE_COUNT]; /* T2 of reflected and dropped packets, by source */
-    uint64_t refused_stamps;                   /* kernel stamps that were far from the clock */
-    uint64_t truncated_control;                /* MSG_CTRUNC: some control message did not fit */
-    uint64_t
-        overflows; /* never received: lost in full receive buffers; seen with the next packet */
-    uint64_t segmented;        /* of reflected: those that left as segments of one send */
-    uint64_t segments_refused; /* sends of segments that the kernel did not take */
-    uint64_t turns;            /* of the loop: while it lives, a nudge makes one more */
+    uint64_t counters[TW_COUNTER_COUNT];
     uint32_t sessions;
     uint32_t sockets;
     uint32_t receive_buffer; /* octets that the kernel granted, less its bookkeeping; of the latest

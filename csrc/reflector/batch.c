@@ -34,6 +34,7 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
     batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
     batch->outbox.t3_error.correct = config->t3_correction;
     batch->outbox.t3_error.models = &batch->models;
+    batch->outbox.counters = batch->counters;
     batch->outbox.t3_error.off = config->timestamp == TW_TIMESTAMP_USER;
     batch->stamp_ids = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->stamp_ids);
     if (batch->numberings == NULL || batch->stamp_ids == NULL)
@@ -285,15 +286,15 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
 }
 
 /* A packet carries the count since the socket's birth, as it was when the packet was queued. */
-static void count_overflows(struct tw_pool_socket *socket, uint32_t overflows,
-                            struct tw_reflector_stats *stats)
+static void count_overflows(struct tw_batch *batch, struct tw_pool_socket *socket,
+                            uint32_t overflows)
 {
     const int32_t more = (int32_t)(overflows - socket->overflows);
 
     if (overflows == 0 || more <= 0)
         return;
     socket->overflows = overflows;
-    stats->overflows += (uint32_t)more;
+    batch->counters[TW_COUNTER_OVERFLOWS] += (uint32_t)more;
 }
 
 void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket)
@@ -308,8 +309,6 @@ void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch
 
     if (tw_t3_error_post(&batch->outbox.t3_error, &records->t3_error))
         batch->t3_error_ns = tw_histogram_percentile(&records->t3_error.error, 99);
-    stats->segmented = batch->outbox.segmented;
-    stats->segments_refused = batch->outbox.segments_refused;
     stats->t3_chunk = batch->outbox.single.eighths;
     for (int i = 0; i < batch->count; i++) {
         const struct tw_verdict *verdict = &batch->verdicts[i];
@@ -322,10 +321,11 @@ void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch
         stats->receive_sources[verdict->received.source]++;
         if (verdict->lag_ns != 0)
             tw_histogram_add(&records->receive_lag, verdict->lag_ns - 1);
-        stats->refused_stamps += verdict->refused_stamp;
-        stats->truncated_control += batch->told[i].truncated;
-        count_overflows(&pool->sockets[batch->socket], batch->told[i].overflows, stats);
+        batch->counters[TW_COUNTER_REFUSED_STAMPS] += verdict->refused_stamp;
+        batch->counters[TW_COUNTER_TRUNCATED_CONTROL] += batch->told[i].truncated;
+        count_overflows(batch, &pool->sockets[batch->socket], batch->told[i].overflows);
         if (verdict->session != TW_POOL_NONE)
             count_in_session(&pool->sessions[verdict->session], verdict, batch->now_ns);
     }
+    memcpy(stats->counters, batch->counters, sizeof stats->counters);
 }

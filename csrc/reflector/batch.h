@@ -45,7 +45,8 @@ struct tw_batch {
     struct tw_verdict verdicts[TW_BATCH];
     uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
     uint16_t error_estimates[TW_SOURCE_COUNT];
-    uint64_t estimated_ns;   /* when that was; CLOCK_MONOTONIC, 0 = never */
+    uint64_t counters[TW_COUNTER_COUNT]; /* since open; post copies them into the records */
+    uint64_t estimated_ns;               /* when that was; CLOCK_MONOTONIC, 0 = never */
     uint64_t least_error_ns; /* of kernel stamps, beside the clock's: what is expected of T3 */
     uint64_t t3_error_ns;    /* what is measured of it; 0 = not yet */
     uint64_t now_ns;         /* when the batch was received; CLOCK_MONOTONIC */

@@ -119,7 +119,8 @@ static int resolve(struct tw_reflector *reflector, const struct epoll_event *eve
     int sockets = 0;
 
     pthread_mutex_lock(&reflector->lock);
-    reflector->records.stats.turns++;
+    reflector->records.stats.counters[TW_COUNTER_TURNS] =
+        ++reflector->batch.counters[TW_COUNTER_TURNS];
     if (reflector->models_known != reflector->models_set) {
         reflector->models_known = reflector->models_set;
         reflector->batch.models = reflector->models;

@@ -235,7 +235,7 @@ static void refuse_segments(struct tw_outbox *outbox, int at, int count)
 {
     const uint32_t session = outbox->replies[outbox->order[at]].session;
 
-    outbox->segments_refused++;
+    outbox->counters[TW_COUNTER_SEGMENTS_REFUSED]++;
     for (int i = at; i < count; i++) {
         struct tw_outgoing *reply = &outbox->replies[outbox->order[i]];
 
@@ -265,7 +265,7 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int coun
         sent = tw_mmsg_send_one(&message, fd);
     while (sent == -EINTR);
     if (sent >= 0) {
-        outbox->segmented += (uint32_t)size;
+        outbox->counters[TW_COUNTER_SEGMENTED] += (uint32_t)size;
         return size;
     }
     if (is_no_segment(sent)) {

@@ -38,10 +38,9 @@ struct tw_outbox {
     struct tw_portion single;
     struct tw_portion run;
     struct tw_t3_error t3_error;
-    uint64_t budget_ns;        /* 0 = chunks of a fixed size, and no runs */
-    uint64_t segmented;        /* replies that left in runs */
-    uint32_t segments_refused; /* runs that the kernel did not take */
-    uint8_t ptp;               /* T3 in that format */
+    uint64_t *counters; /* by enum tw_counter; of the batch */
+    uint64_t budget_ns; /* 0 = chunks of a fixed size, and no runs */
+    uint8_t ptp;        /* T3 in that format */
 };
 
 /* tx_batch replies a chunk, or with 0 as many as budget_ns allows.  Whether it opens or not, it is

@@ -13,15 +13,33 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from twamp.ctl.__main__ import COMMANDS, main, parser, screen
-from twamp.reflector.state import ResponderState
+from twamp.reflector.state import PacketCounters, ResponderState
 from twamp.version import version
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+PACKETS = cast(
+    "PacketCounters",
+    {
+        "received": 3000,
+        "reflected": 2997,
+        "dropped": {"short": 1, "hmac": 0, "no_session": 2},
+        "overflows": 5,
+        "truncated_control": 0,
+        "refused_stamps": 0,
+        "segmented": 141,
+        "segments_refused": 142,
+        "turns": 147,
+        "timestamp_sources": {"T2": {"kernel": 2999, "user": 1}},
+        "sockets": 3,
+        "receive_buffer": 143,
+        "t3_chunk": 1.25,
+    },
+)
 STATE: ResponderState = {
     "status": {
         "version": "1.2.3",
@@ -125,20 +143,7 @@ STATE: ResponderState = {
             "aborted": 1,
             "rejected": {"no_port": 4, "not_supported": 0},
         },
-        "packets": {
-            "received": 3000,
-            "reflected": 2997,
-            "dropped": {"short": 1, "hmac": 0, "no_session": 2},
-            "overflows": 5,
-            "truncated_control": 0,
-            "refused_stamps": 0,
-            "timestamp_sources": {"T2": {"kernel": 2999, "user": 1}},
-            "sockets": 3,
-            "segmented": 141,
-            "segments_refused": 142,
-            "receive_buffer": 143,
-            "t3_chunk": 1.25,
-        },
+        "packets": PACKETS,
         "t3_error": {
             "source": "kernel",
             "samples": 144,

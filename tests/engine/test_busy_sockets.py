@@ -123,8 +123,8 @@ def test_the_loop_sleeps_once_the_flood_is_over() -> None:
                     while reflector.stats().received < 2 * BUSY:
                         await asyncio.sleep(0.01)
                     turns = -1
-                    while reflector.stats().turns != turns:
-                        turns = reflector.stats().turns
+                    while reflector.stats().counters["turns"] != turns:
+                        turns = reflector.stats().counters["turns"]
                         await asyncio.sleep(0.1)
                 for _ in range(2 * BUSY):
                     client.recv(100)

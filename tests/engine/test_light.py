@@ -346,7 +346,7 @@ def test_a_reply_leaves_from_the_address_that_was_asked(anywhere: Bench) -> None
         reply, source = client.recvfrom(2048)
         assert source == (host, anywhere.local.port)
         assert ReflectorPacket.parse(reply).sequence_number == number
-    assert anywhere.reflector.stats().truncated_control == 0
+    assert anywhere.reflector.stats().counters["truncated_control"] == 0
 
 
 def test_address_and_dscp_go_together(anywhere: Bench) -> None:

@@ -1,17 +1,68 @@
-"""What one session tells of itself: its counters, the latest numbers, and many sessions at one look."""
+"""What C counts, as Python reads it: names and sums; one session's figures, and many at one look."""
 
+import re
 import socket
+from dataclasses import replace
 
 import pytest
 
 from tests.support.reflector_bench import Bench, endpoint, request
+from twamp._native import ffi, lib
+from twamp.engine.native import enum_names
 from twamp.engine.session_reflector import SessionConfig, SessionReflector
+from twamp.engine.statistics import COUNTERS, ReflectorStats
 from twamp.protocol.crypto import PacketCipher, PacketKeys, Protection
 from twamp.protocol.packets import ReflectorPacket, SecuredSenderPacket
 
 CHUNK = 256  # sessions that C reads under one lock
 IPV6_DONTFRAG = 62
 KEYS = PacketKeys(bytes(range(16)), bytes(range(32)))
+
+
+# ---- names and sums ------------------------------------------------------------------------------
+
+
+def test_every_counter_has_a_row_of_help() -> None:
+    assert list(COUNTERS) == list(enum_names("tw_counter", "TW_COUNTER_"))
+    for row in COUNTERS.values():
+        assert re.fullmatch(r"[A-Z].*\.", row.help)
+        assert re.fullmatch(r"reflector_[a-z_]+", row.metric)
+    assert len({row.metric for row in COUNTERS.values()}) == len(COUNTERS)
+
+
+def test_every_counter_is_read_from_its_own_row() -> None:
+    native = ffi.new("struct tw_reflector_stats *")
+    for row in range(lib.TW_COUNTER_COUNT):
+        native.counters[row] = 100 + row
+    stats = ReflectorStats.of(native)
+    assert dict(stats.counters) == {name: 100 + row for row, name in enumerate(COUNTERS)}
+
+
+def some_stats(factor: int) -> ReflectorStats:
+    return ReflectorStats(
+        received=5 * factor,
+        reflected=3 * factor,
+        drops={"short": factor, "hmac": factor},
+        receive_sources={"kernel": 4 * factor, "user": factor},
+        counters={name: row * factor for row, name in enumerate(COUNTERS)},
+        sessions=factor,
+        sockets=2 * factor,
+        receive_buffer=1000 * factor,
+        chunk=factor / 8,
+    )
+
+
+def test_the_sum_of_reflectors_is_the_sum_of_every_counter() -> None:
+    total = ReflectorStats.sum([some_stats(1), some_stats(10), some_stats(100)])
+    expected = some_stats(111)
+    assert total == replace(expected, receive_buffer=100_000, chunk=100 / 8)
+
+
+def test_the_sum_of_one_reflector_is_itself() -> None:
+    assert ReflectorStats.sum([some_stats(7)]) == some_stats(7)
+
+
+# ---- one session -----------------------------------------------------------------------------------
 
 
 def latest(bench: Bench, session: int) -> tuple[int | None, int | None]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
@@ -23,10 +23,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import NOT_TESTED
 from tests.support.http_client import get
+from twamp.engine.statistics import COUNTERS
 from twamp.errors import ConfigError
 from twamp.reflector import exporter
 from twamp.reflector.exporter import METRICS, Exporter
-from twamp.reflector.state import Counters, ResponderState, Status
+from twamp.reflector.state import Counters, PacketCounters, ResponderState, Status, engine_counter
 
 DASHBOARD = Path(exporter.__file__).parent.parent / "data" / "grafana" / "dashboard.json"
 PATIENCE = 30  # seconds after which a test gives up; none waits as long when all is well
@@ -61,6 +62,23 @@ def a_status() -> Status:
     }
 
 
+def some_packets() -> PacketCounters:
+    packets = {
+        "received": 10**12 + 129 + 130 + 7,  # a counter is not cut to 32 bits
+        "reflected": 10**12 + 7,
+        "dropped": {"too-short": 129, "unknown-session": 130, "rate": 0},
+        **{name: 160 + number for number, name in enumerate(COUNTERS)},
+        "timestamp_sources": {
+            "T2": {"kernel": 134, "user": 135, "hardware": 0},
+            "T3": {"user": 136},
+        },
+        "sockets": 137,
+        "receive_buffer": 143,
+        "t3_chunk": 1.25,
+    }
+    return cast("PacketCounters", packets)
+
+
 def some_counters() -> Counters:
     return {
         "connections": {
@@ -76,23 +94,7 @@ def some_counters() -> Counters:
             "aborted": 125,
             "rejected": {"temporary-resource-limitation": 126, "not-supported": 127},
         },
-        "packets": {
-            "received": 10**12 + 129 + 130 + 7,  # a counter is not cut to 32 bits
-            "reflected": 10**12 + 7,
-            "dropped": {"too-short": 129, "unknown-session": 130, "rate": 0},
-            "overflows": 131,
-            "truncated_control": 132,
-            "refused_stamps": 133,
-            "timestamp_sources": {
-                "T2": {"kernel": 134, "user": 135, "hardware": 0},
-                "T3": {"user": 136},
-            },
-            "sockets": 137,
-            "segmented": 141,
-            "segments_refused": 142,
-            "receive_buffer": 143,
-            "t3_chunk": 1.25,
-        },
+        "packets": some_packets(),
         "t3_error": {
             "source": "kernel",
             "samples": 144,
@@ -182,12 +184,7 @@ def expected(state: ResponderState) -> dict[Key, float]:
         "twamp_server_sessions_aborted_total": sessions["aborted"],
         "twamp_reflector_packets_received_total": packets["received"],
         "twamp_reflector_packets_reflected_total": packets["reflected"],
-        "twamp_reflector_receive_buffer_overflows_total": packets["overflows"],
-        "twamp_reflector_truncated_control_total": packets["truncated_control"],
-        "twamp_reflector_refused_stamps_total": packets["refused_stamps"],
         "twamp_reflector_sockets": packets["sockets"],
-        "twamp_reflector_packets_segmented_total": packets["segmented"],
-        "twamp_reflector_segments_refused_total": packets["segments_refused"],
         "twamp_reflector_receive_buffer_bytes": packets["receive_buffer"],
         "twamp_reflector_t3_chunk_packets": packets["t3_chunk"],
         "twamp_t3_correction_seconds": counters["t3_error"]["correction_ns"] / 1e9,
@@ -198,6 +195,10 @@ def expected(state: ResponderState) -> dict[Key, float]:
         "twamp_start_time_seconds": datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC).timestamp(),
         "twamp_reloads_total": status["reloads"],
     }
+    for name in ("truncated_control", "refused_stamps", "segments_refused", "turns"):
+        plain[f"twamp_reflector_{name}_total"] = engine_counter(packets, name)
+    plain["twamp_reflector_receive_buffer_overflows_total"] = engine_counter(packets, "overflows")
+    plain["twamp_reflector_packets_segmented_total"] = engine_counter(packets, "segmented")
     result: dict[Key, float] = {(name, frozenset()): value for name, value in plain.items()}
     for name, label, values in (
         ("twamp_server_connections_rejected_total", "reason", connections["rejected"]),
@@ -234,6 +235,14 @@ def expected(state: ResponderState) -> dict[Key, float]:
 
 
 # ---- what is told --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_a_counter_of_the_engine_is_a_metric_with_its_help(name: str) -> None:
+    state = a_state()
+    [row] = [row for row in METRICS if row.name == f"twamp_{COUNTERS[name].metric}_total"]
+    assert (row.kind, row.help) == ("counter", COUNTERS[name].help)
+    assert row.read(state) == {(): engine_counter(state["counters"]["packets"], name)}
 
 
 @LOOPBACK

@@ -51,7 +51,8 @@ def test_an_interface_that_goes_and_comes_back() -> None:
 
 def test_a_loop_that_does_not_turn_is_told_from_one_that_does() -> None:
     heartbeat = Heartbeat()
-    assert heartbeat.beats(0)
-    assert heartbeat.beats(1)
-    assert not heartbeat.beats(1)
-    assert heartbeat.beats(5)
+    assert heartbeat.beats((0, 9))
+    assert heartbeat.beats((1, 10))
+    assert not heartbeat.beats((1, 10))
+    assert not heartbeat.beats((2, 10))
+    assert heartbeat.beats((5, 11))

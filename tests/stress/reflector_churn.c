@@ -197,6 +197,17 @@ static uint64_t sum_of_drops(const struct tw_reflector_stats *stats)
     return sum;
 }
 
+/* Every packet is accounted for, and no counter ever falls. */
+static int is_right(const struct tw_reflector_stats *stats, const struct tw_reflector_stats *former)
+{
+    for (int i = 0; i < TW_COUNTER_COUNT; i++) {
+        if (stats->counters[i] < former->counters[i])
+            return 0;
+    }
+    return stats->received == stats->reflected + sum_of_drops(stats) &&
+           stats->counters[TW_COUNTER_SEGMENTED] <= stats->reflected;
+}
+
 /* No limit and no list, one of them, or both. */
 static void change_limits(struct tw_reflector *reflector, uint32_t step)
 {
@@ -211,13 +222,14 @@ static void *watch(void *argument)
 {
     struct bench *bench = argument;
     const struct timespec pause = {.tv_nsec = 50000};
-    struct tw_reflector_stats stats;
+    struct tw_reflector_stats stats, former = {0};
 
     for (uint32_t step = 0; !atomic_load(&bench->over); step++) {
         change_limits(bench->reflector, step);
         tw_reflector_stats(bench->reflector, &stats);
-        if (stats.received != stats.reflected + sum_of_drops(&stats))
+        if (!is_right(&stats, &former))
             atomic_fetch_add(&bench->wrong, 1);
+        former = stats;
         atomic_fetch_add(&bench->snapshots, 1);
         nanosleep(&pause, NULL);
     }
@@ -265,7 +277,7 @@ static int judge(const struct bench *bench, const struct tw_reflector_stats *sta
            stats->drops[TW_DROP_NO_SESSION] > 0 && stats->drops[TW_DROP_NOT_STARTED] > 0 &&
            stats->drops[TW_DROP_STOPPED] > 0 && stats->drops[TW_DROP_SHORT] > 0 &&
            stats->drops[TW_DROP_RATE_LIMIT] > 0 && stats->drops[TW_DROP_CLIENT_LIST] > 0 &&
-           bench->light > 100 && bench->looks > 100 && stats->turns > 100 &&
+           bench->light > 100 && bench->looks > 100 && stats->counters[TW_COUNTER_TURNS] > 100 &&
            stats->received == stats->reflected + sum_of_drops(stats) && stats->sessions == 0;
 }
 

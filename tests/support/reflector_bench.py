@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from twamp.endpoint import Endpoint
-from twamp.engine.session_reflector import ReflectorStats, SessionConfig, SessionReflector
+from twamp.engine.session_reflector import SessionConfig, SessionReflector
+from twamp.engine.statistics import ReflectorStats
 from twamp.protocol.packets import SenderPacket
 
 TIMEOUT_MS = 5000  # for what comes at once
@@ -31,6 +32,7 @@ def endpoint(sock: socket.socket) -> Endpoint:
 def require_balance(stats: ReflectorStats) -> None:
     assert stats.received == stats.reflected + sum(stats.drops.values())
     assert stats.received == sum(stats.receive_sources.values())
+    assert stats.counters["segmented"] <= stats.reflected
 
 
 class Bench:

@@ -15,8 +15,9 @@ from tests.support.relay import DROP, Fate, Relay, Schedule
 from tests.support.scripted_reflector import LOOPBACK, ScriptedReflector
 from tests.support.sessions import exact
 from twamp.endpoint import Endpoint
-from twamp.engine.session_reflector import ReflectorStats, SessionConfig, SessionReflector
+from twamp.engine.session_reflector import SessionConfig, SessionReflector
 from twamp.engine.session_sender import SenderConfig, SessionSender
+from twamp.engine.statistics import ReflectorStats
 from twamp.metrics.figures import Loss, Metrics, Reordering
 from twamp.metrics.measure import measure
 from twamp.metrics.sample import Measurement

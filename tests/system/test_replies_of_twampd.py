@@ -1,7 +1,10 @@
 """The options of twampd that change what a reply says, or who gets one, seen by a sender."""
 
 import asyncio
+import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from tests.conftest import NOT_TESTED
 from tests.support.by_hand import Probe, RawClient, free_port
 from tests.support.twampd import Twampd
 from twamp.engine.session_reflector import RECEIVE_BUFFER
+from twamp.engine.statistics import COUNTERS
 from twamp.protocol.packets import ReflectorPacket
 from twamp.protocol.timestamps import ErrorEstimate, unix_ns_from_ntp, unix_ns_from_ptp
 
@@ -61,6 +65,15 @@ def test_timestamp_says_who_reads_the_clock(tmp_path: Path, timestamp: str, sour
 
     with Twampd.running(tmp_path, *LOOPBACK, "--timestamp", timestamp) as twampd:
         run(lambda: test(twampd))
+
+
+def test_every_counter_of_the_engine_is_among_the_counters_shown(tmp_path: Path) -> None:
+    with Twampd.running(tmp_path, *LOOPBACK) as twampd:
+        command = ["-m", "twamp.ctl", "--socket", str(twampd.control_socket), "counters", "--json"]
+        shown = subprocess.run([sys.executable, *command], capture_output=True, check=True)
+    packets = json.loads(shown.stdout)["counters"]["packets"]
+    assert set(COUNTERS) <= set(packets)
+    assert packets["turns"] > 0
 
 
 def test_light_reflects_without_twamp_control_for_the_client_list(tmp_path: Path) -> None:

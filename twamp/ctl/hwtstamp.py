@@ -20,7 +20,7 @@ from twamp.metrics.figures import Metrics
 from twamp.metrics.measure import measure
 from twamp.ping.run import Run
 from twamp.ping.sessions import TwampSessions
-from twamp.reflector.state import Clock, Counters
+from twamp.reflector.state import Clock, Counters, engine_counter
 from twamp.reflector.state_reader import clock_row
 
 READ_EVERY = 0.1  # seconds
@@ -126,7 +126,7 @@ def _compare_clocks(stamping: HardwareStamping, seconds: float) -> None:
 def _of_responder(counters: Counters) -> dict[str, Any]:
     return {
         "timestamp_sources": counters["packets"]["timestamp_sources"],
-        "refused_stamps": counters["packets"]["refused_stamps"],
+        "refused_stamps": engine_counter(counters["packets"], "refused_stamps"),
         "receive_lag": counters["receive_lag"],
         "t3_error": counters["t3_error"],
     }

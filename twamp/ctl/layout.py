@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from twamp.config.readers import DSCP_NAMES
-from twamp.reflector.state import ConnectionRow, ResponderState, SessionRow, Status
+from twamp.reflector.state import ConnectionRow, ResponderState, SessionRow, Status, engine_counter
 
 UNITS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -195,7 +195,7 @@ def show_drops(state: ResponderState) -> Iterator[str]:
         for reason, count in packets["dropped"].items()
     ]
     # These were never received, so they have no share.
-    rows.append(("overflows (receive buffer)", packets["overflows"], "-"))
+    rows.append(("overflows (receive buffer)", engine_counter(packets, "overflows"), "-"))
     return table(("REASON", "PACKETS", "OF RECEIVED"), rows, "")
 
 

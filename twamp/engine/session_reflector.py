@@ -15,16 +15,14 @@ caller's, to be closed: C keeps a duplicate until the last session there is remo
 
 import asyncio
 import contextlib
-import itertools
 import logging
-import math
 import os
 import secrets
 import socket
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Self
 
@@ -40,6 +38,7 @@ from twamp.engine.native import (
     native_prefix,
     wipe_keys,
 )
+from twamp.engine.statistics import EngineHistogram, ReflectorStats, SessionStats, T3ErrorStats
 from twamp.protocol.crypto import PacketKeys
 
 logger = logging.getLogger("twamp.session_reflector")
@@ -60,102 +59,8 @@ class SessionConfig:
     keys: PacketKeys | None = None  # of the secured modes
 
 
-@dataclass(frozen=True, kw_only=True)
-class SessionStats:
-    """``struct tw_session_stats``: received == reflected + dropped, always."""
-
-    received: int
-    reflected: int
-    dropped: int
-    last_packet_ns: int  # CLOCK_MONOTONIC of the last good one while started; 0 = none yet
-    last_received_sequence: int | None = None  # the sender's; None while no good packet came
-    last_sent_sequence: int | None = None  # the reflector's own; None while nothing was reflected
-    last_source: str | None = None  # of the last good packet's T2, by enum tw_source
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReflectorStats:
-    """``struct tw_reflector_stats``: received == reflected + the sum of drops, always."""
-
-    received: int = 0
-    reflected: int = 0
-    drops: Mapping[str, int] = field(default_factory=dict)  # by the name of enum tw_drop
-    receive_sources: Mapping[str, int] = field(default_factory=dict)  # of T2, by enum tw_source
-    refused_stamps: int = 0
-    truncated_control: int = 0
-    overflows: int = 0  # never received: lost in full receive buffers; seen with the next packet
-    sessions: int = 0
-    sockets: int = 0
-    segmented: int = 0  # of reflected: those that left as segments of one send
-    segments_refused: int = 0  # sends of segments that the kernel did not take
-    receive_buffer: int = 0  # octets that the kernel granted, of the latest socket
-    chunk: float = 0  # replies under one T3, now
-    turns: int = 0  # of the loop: while it lives, a nudge makes one more
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineHistogram:
-    """``struct tw_histogram``: ``counts`` are by ns: 0..31 one each; above, 32 for each doubling."""
-
-    samples: int = 0
-    most_ns: int = 0
-    counts: Sequence[int] = ()
-
-    @classmethod
-    def of(cls, native: Any) -> Self:
-        return cls(samples=native.samples, most_ns=native.most_ns, counts=tuple(native.counts))
-
-    @classmethod
-    def sum(cls, each: "Sequence[EngineHistogram]") -> "EngineHistogram":
-        """All of them as one."""
-        return cls(
-            samples=sum(one.samples for one in each),
-            most_ns=max((one.most_ns for one in each), default=0),
-            counts=tuple(
-                map(sum, itertools.zip_longest(*(one.counts for one in each), fillvalue=0))
-            ),
-        )
-
-    def doublings(self) -> dict[int, int]:
-        """How many values there are up to 31 ns, and in each doubling above, by its greatest value."""
-        result: dict[int, int] = {}
-        for bucket, count in enumerate(self.counts):
-            if count:
-                greatest = (32 << bucket // 32) - 1
-                result[greatest] = result.get(greatest, 0) + count
-        return result
-
-    def percentile_ns(self, percent: float) -> int:
-        """The nearest rank, to the end of its bucket, 3 % more at most; 0 without samples."""
-        wanted = math.ceil(self.samples * percent / 100)
-        for bucket, seen in enumerate(itertools.accumulate(self.counts)):
-            if seen >= max(wanted, 1):
-                return min(_end_of_bucket(bucket), self.most_ns)
-        return 0
-
-
-def _end_of_bucket(bucket: int) -> int:
-    if bucket < 32:
-        return bucket
-    return ((bucket % 32 + 33) << (bucket // 32 - 1)) - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class T3ErrorStats:
-    """``struct tw_t3_error_stats``: how much later than its T3 a reply has left, of the sampled ones."""
-
-    error: EngineHistogram = field(default_factory=EngineHistogram)
-    missed: int = 0  # asked for, and never told
-    early: int = 0  # left before its T3; in the histogram as 0
-    correction_ns: int = 0  # is added to the clock for T3, now
-    source: str | None = None  # who tells: "kernel", "hardware"; None while nobody has
-
-
-_DROPS = enum_names("tw_drop", "TW_DROP_")
-_SOURCES = enum_names("tw_source", "TW_SOURCE_")
 _TIMESTAMPS = enum_names("tw_timestamp", "TW_TIMESTAMP_")
 _FORMATS = enum_names("tw_format", "TW_FORMAT_")
-_SOURCE_NAMES = {value: name for name, value in _SOURCES.items()}
 
 
 def clock_synchronized() -> bool:
@@ -167,19 +72,6 @@ def _named(option: str, name: str, values: Mapping[str, int]) -> int:
     if name not in values:
         raise ValueError(f"{option} is {name!r}: choose one of {', '.join(values)}")
     return values[name]
-
-
-def _session_stats(native: Any) -> SessionStats:
-    good = native.last_packet_ns != 0
-    return SessionStats(
-        received=native.received,
-        reflected=native.reflected,
-        dropped=native.dropped,
-        last_packet_ns=native.last_packet_ns,
-        last_received_sequence=native.last_received_sequence if good else None,
-        last_sent_sequence=native.last_sent_sequence if native.reflected else None,
-        last_source=_SOURCE_NAMES.get(native.last_source),
-    )
 
 
 def _log_failure(over: "asyncio.Future[int]") -> None:
@@ -442,7 +334,7 @@ class SessionReflector:
         native = ffi.new("struct tw_session_stats *")
         with self._lock:
             check(lib.tw_reflector_session_stats(self._opened, session_id, native))
-        return _session_stats(native)
+        return SessionStats.of(native)
 
     def stats_of(self, ids: Sequence[int]) -> list[SessionStats | None]:
         """The counters of many sessions, in the order of ``ids``; None for a stale id.
@@ -455,7 +347,7 @@ class SessionReflector:
         asked = ffi.new("int64_t[]", list(ids))
         with self._lock:
             check(lib.tw_reflector_session_stats_of(self._opened, asked, count, native, found))
-        return [_session_stats(native[i]) if found[i] else None for i in range(count)]
+        return [SessionStats.of(native[i]) if found[i] else None for i in range(count)]
 
     def stats(self) -> ReflectorStats:
         """The counters now, or as they were when it was closed; from any thread."""
@@ -465,24 +357,11 @@ class SessionReflector:
     def _read_stats(self) -> ReflectorStats:
         native = ffi.new("struct tw_reflector_stats *")
         lib.tw_reflector_stats(self._handle, native)
-        return ReflectorStats(
-            received=native.received,
-            reflected=native.reflected,
-            drops={name: native.drops[value] for name, value in _DROPS.items()},
-            receive_sources={
-                name: native.receive_sources[value] for name, value in _SOURCES.items()
-            },
-            refused_stamps=native.refused_stamps,
-            truncated_control=native.truncated_control,
-            overflows=native.overflows,
-            sessions=native.sessions,
-            sockets=native.sockets,
-            turns=native.turns,
-            segmented=native.segmented,
-            segments_refused=native.segments_refused,
-            receive_buffer=native.receive_buffer,
-            chunk=native.t3_chunk / 8,
-        )
+        return ReflectorStats.of(native)
+
+    def turns(self) -> tuple[int, ...]:
+        """How often each of the reflector's loops has turned; it has one."""
+        return (self.stats().counters["turns"],)
 
     def t3_error(self) -> T3ErrorStats:
         """How true T3 is, of about a thousand replies a second at most; from any thread.
@@ -494,13 +373,7 @@ class SessionReflector:
             if self._handle is None:
                 return T3ErrorStats()
             lib.tw_reflector_t3_error(self._handle, native)
-        return T3ErrorStats(
-            error=EngineHistogram.of(native.error),
-            missed=native.missed,
-            early=native.early,
-            correction_ns=native.correction_ns,
-            source=_SOURCE_NAMES.get(native.source),
-        )
+        return T3ErrorStats.of(native)
 
     def receive_lag(self) -> EngineHistogram:
         """How much later than the device the kernel stamped a packet, of those with both stamps, in ns.
@@ -529,7 +402,7 @@ class SessionReflector:
             check(lib.tw_reflector_set_clock_models(self._opened, native, len(models)))
 
     def nudge(self) -> None:
-        """Makes the loop take a turn, though no packet came; ``turns`` tells whether it still does."""
+        """Makes the loop take a turn without a packet; :meth:`turns` shows whether it still does."""
         with self._lock:
             check(lib.tw_reflector_nudge(self._opened))
 

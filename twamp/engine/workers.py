@@ -9,21 +9,14 @@ import contextlib
 import errno
 import os
 import socket
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
 from twamp.endpoint import Endpoint
 from twamp.engine.native import EngineClockModel
-from twamp.engine.session_reflector import (
-    EngineHistogram,
-    ReflectorStats,
-    SessionConfig,
-    SessionReflector,
-    SessionStats,
-    T3ErrorStats,
-)
+from twamp.engine.session_reflector import SessionConfig, SessionReflector
+from twamp.engine.statistics import EngineHistogram, ReflectorStats, SessionStats, T3ErrorStats
 
 
 class Workers:
@@ -147,43 +140,16 @@ class Workers:
         return (reflector.stats() for reflector in self._reflectors)
 
     def stats(self) -> ReflectorStats:
-        """The sums; ``turns`` of the one with the fewest, ``chunk`` of the one with the largest."""
-        each = list(self.each_stats())
-        if len(each) == 1:
-            return each[0]
-        drops: Counter[str] = Counter()
-        sources: Counter[str] = Counter()
-        for stats in each:
-            drops.update(stats.drops)
-            sources.update(stats.receive_sources)
-        return ReflectorStats(
-            received=sum(stats.received for stats in each),
-            reflected=sum(stats.reflected for stats in each),
-            drops={name: drops[name] for name in each[0].drops},
-            receive_sources={name: sources[name] for name in each[0].receive_sources},
-            refused_stamps=sum(stats.refused_stamps for stats in each),
-            truncated_control=sum(stats.truncated_control for stats in each),
-            overflows=sum(stats.overflows for stats in each),
-            segmented=sum(stats.segmented for stats in each),
-            segments_refused=sum(stats.segments_refused for stats in each),
-            receive_buffer=max(stats.receive_buffer for stats in each),
-            chunk=max(stats.chunk for stats in each),
-            turns=min(stats.turns for stats in each),
-            sessions=sum(stats.sessions for stats in each),
-            sockets=sum(stats.sockets for stats in each),
-        )
+        """The sums; ``chunk`` and ``receive_buffer`` of the worker with the largest."""
+        return ReflectorStats.sum(list(self.each_stats()))
+
+    def turns(self) -> tuple[int, ...]:
+        """How often the loop of each worker has turned."""
+        return tuple(stats.counters["turns"] for stats in self.each_stats())
 
     def t3_error(self) -> T3ErrorStats:
         """Those of all; ``correction_ns`` of the one with the largest."""
-        each = [reflector.t3_error() for reflector in self._reflectors]
-        sources = {one.source for one in each} - {None}
-        return T3ErrorStats(
-            error=EngineHistogram.sum([one.error for one in each]),
-            missed=sum(one.missed for one in each),
-            early=sum(one.early for one in each),
-            correction_ns=max(one.correction_ns for one in each),
-            source="kernel" if "kernel" in sources else next(iter(sources), None),
-        )
+        return T3ErrorStats.sum([reflector.t3_error() for reflector in self._reflectors])
 
     def receive_lag(self) -> EngineHistogram:
         return EngineHistogram.sum([reflector.receive_lag() for reflector in self._reflectors])

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from twamp.reflector.state import Counters, Lag, ResponderState, T3Error
+from twamp.engine.statistics import COUNTERS
+from twamp.reflector.state import Counters, Lag, ResponderState, T3Error, engine_counter
 from twamp.web import WebServer, prometheus_application
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def _counter(name: str, help: str, read: Callable[[Counters], float]) -> MetricR
     return MetricRow(
         f"twamp_{name}_total", "counter", help, (), lambda state: {(): read(state["counters"])}
     )
+
+
+def _engine_counter(name: str, metric: str, help: str) -> MetricRow:
+    """One of those that the reflecting loop counts."""
+    return _counter(metric, help, lambda counters: engine_counter(counters["packets"], name))
 
 
 def _counters_by(
@@ -179,31 +185,7 @@ METRICS: tuple[MetricRow, ...] = (
         "Test packets received and not answered, by reason.",
         lambda counters: counters["packets"]["dropped"],
     ),
-    _counter(
-        "reflector_receive_buffer_overflows",
-        "Datagrams lost in full receive buffers, never received.",
-        lambda counters: counters["packets"]["overflows"],
-    ),
-    _counter(
-        "reflector_truncated_control",
-        "Test packets whose ancillary data was cut short.",
-        lambda counters: counters["packets"]["truncated_control"],
-    ),
-    _counter(
-        "reflector_refused_stamps",
-        "Receive timestamps that were not plausible, and not used.",
-        lambda counters: counters["packets"]["refused_stamps"],
-    ),
-    _counter(
-        "reflector_packets_segmented",
-        "Test packets answered by segments of one send; each is among the reflected.",
-        lambda counters: counters["packets"]["segmented"],
-    ),
-    _counter(
-        "reflector_segments_refused",
-        "Sends of segments that the kernel refused; the replies left one by one.",
-        lambda counters: counters["packets"]["segments_refused"],
-    ),
+    *(_engine_counter(name, row.metric, row.help) for name, row in COUNTERS.items()),
     _gauge(
         "reflector_receive_buffer_bytes",
         "Receive buffer that the kernel granted to the latest socket.",

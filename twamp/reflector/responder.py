@@ -271,7 +271,7 @@ class Responder:
             self._look_at_buffer()
             if loss is not None:
                 loss.look()
-            if heartbeat.beats(self.reflector.stats().turns):
+            if heartbeat.beats(self.reflector.turns()):
                 self._notifier.watchdog()
             else:
                 logger.error("the reflecting loop does not turn")

@@ -5,7 +5,7 @@ moment.  Absolute times are RFC 3339 text in UTC, ages are seconds, counters are
 every counter that can move is there from the start with 0.
 """
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 
 class Gauge(TypedDict):
@@ -107,20 +107,23 @@ class SessionCounters(TypedDict):
 
 
 class PacketCounters(TypedDict):
-    """received == reflected + the sum of dropped, always."""
+    """received == reflected + the sum of dropped, always.
+
+    Beside these keys there is one for each row of :data:`twamp.engine.statistics.COUNTERS`.
+    """
 
     received: int
     reflected: int
     dropped: dict[str, int]  # by reason
-    overflows: int  # never received: lost in full receive buffers
-    truncated_control: int
-    refused_stamps: int
     timestamp_sources: dict[str, dict[str, int]]  # point ("T2") -> source -> packets
     sockets: int
-    segmented: int  # of reflected: as segments of one send
-    segments_refused: int  # sends of segments that the kernel did not take
     receive_buffer: int  # octets that the kernel granted, of the latest socket
     t3_chunk: float  # replies under one T3, now
+
+
+def engine_counter(packets: PacketCounters, name: str) -> int:
+    """The counter of that name, a row of :data:`twamp.engine.statistics.COUNTERS`."""
+    return cast("dict[str, int]", packets)[name]
 
 
 class T3Error(TypedDict):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
+from typing import cast
 
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Given, key_of, rows, written
@@ -17,13 +18,9 @@ from twamp.control.sessions import REASONS as SESSION_REASONS
 from twamp.control.sessions import GrantedSession
 from twamp.endpoint import Endpoint
 from twamp.engine.clock_model import ClockModel
-from twamp.engine.session_reflector import (
-    EngineHistogram,
-    SessionStats,
-    T3ErrorStats,
-    clock_synchronized,
-)
+from twamp.engine.session_reflector import clock_synchronized
 from twamp.engine.stamping import HardwareStamping
+from twamp.engine.statistics import EngineHistogram, ReflectorStats, SessionStats, T3ErrorStats
 from twamp.engine.workers import Reflector
 from twamp.protocol.registries import SECURITY_MODES
 from twamp.reflector.state import (
@@ -32,6 +29,7 @@ from twamp.reflector.state import (
     Counters,
     Lag,
     OptionRow,
+    PacketCounters,
     SessionRow,
     Status,
     T3Error,
@@ -117,7 +115,6 @@ class StateReader:
 
     def counters(self) -> Counters:
         server, service, sessions = self.server, self.server.service, self.server.sessions
-        packets = self.reflector.stats()
         return Counters(
             connections={
                 "accepted": server.accepted,
@@ -132,25 +129,7 @@ class StateReader:
                 "aborted": sessions.aborted,
                 "rejected": _by_name(sessions.rejected, SESSION_REASONS),
             },
-            packets={
-                "received": packets.received,
-                "reflected": packets.reflected,
-                "dropped": dict(packets.drops),
-                "overflows": packets.overflows,
-                "truncated_control": packets.truncated_control,
-                "refused_stamps": packets.refused_stamps,
-                "timestamp_sources": {
-                    "T2": dict(packets.receive_sources),
-                    "T3": {
-                        "user": packets.reflected
-                    },  # a reply cannot carry a stamp of its leaving
-                },
-                "sockets": packets.sockets,
-                "segmented": packets.segmented,
-                "segments_refused": packets.segments_refused,
-                "receive_buffer": packets.receive_buffer,
-                "t3_chunk": packets.chunk,
-            },
+            packets=_packet_counters(self.reflector.stats()),
             t3_error=_t3_error(self.reflector.t3_error()),
             receive_lag=_lag(self.reflector.receive_lag()),
             clocks=_clocks(self.stamping),
@@ -167,6 +146,23 @@ class StateReader:
             )
             for name, row in rows(ReflectorConfig)
         ]
+
+
+def _packet_counters(stats: ReflectorStats) -> PacketCounters:
+    tree = {
+        "received": stats.received,
+        "reflected": stats.reflected,
+        "dropped": dict(stats.drops),
+        **stats.counters,
+        "timestamp_sources": {
+            "T2": dict(stats.receive_sources),
+            "T3": {"user": stats.reflected},  # a reply cannot carry a stamp of its leaving
+        },
+        "sockets": stats.sockets,
+        "receive_buffer": stats.receive_buffer,
+        "t3_chunk": stats.chunk,
+    }
+    return cast("PacketCounters", tree)
 
 
 def _t3_error(t3_error: T3ErrorStats) -> T3Error:

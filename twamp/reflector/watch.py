@@ -56,12 +56,13 @@ class InterfaceWatch:
 
 @dataclass(slots=True)
 class Heartbeat:
-    """Whether a loop turns: it is nudged after each look, and has turned until the next one."""
+    """Whether every loop turns: they are nudged after each look, and have turned until the next one."""
 
-    _turns: int | None = None
+    _turns: tuple[int, ...] | None = None
 
-    def beats(self, turns: int) -> bool:
-        """``turns`` is the loop's own count of its turns."""
-        alive = self._turns is None or turns != self._turns
+    def beats(self, turns: tuple[int, ...]) -> bool:
+        """``turns`` is how often each loop has turned."""
+        former = self._turns
+        alive = former is None or all(now != then for now, then in zip(turns, former, strict=True))
         self._turns = turns
         return alive
