@@ -244,7 +244,9 @@ def test_a_worker_that_spins_answers_and_sleeps_again(tmp_path: Path) -> None:
 
 
 def test_more_workers_than_test_ports_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"workers: 3 is more than the ports of test-ports 7000-7001"):
+    with pytest.raises(
+        ConfigError, match=r"workers: 3 is more than the ports of test-ports 7000-7001"
+    ):
         ReflectorConfig(workers=3, test_ports=(7000, 7001))
     assert ReflectorConfig(workers=2, test_ports=(7000, 7001)).workers == 2
 

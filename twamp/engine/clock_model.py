@@ -1,8 +1,8 @@
-"""What the clock of a network device (PHC) says of the system clock: offset, rate, and a bound of the error.
+"""Estimates offset and rate between a network device's clock (PHC) and the system clock, with an error bound.
 
-Pure: readings of both clocks go in, a straight line comes out, with which stamps of the device become Unix
-time.  Integers are nanoseconds.  Of the readings made in a row the tightest is kept; one that lies far from
-the line is refused, until several in a row agree on another line: then a clock has been set.
+Pure: it takes readings of both clocks and gives a straight line that converts stamps of the device to Unix
+time.  Integers are nanoseconds.  Of readings made in a row only the tightest is kept.  A reading far from the
+line is refused, until several in a row agree on another line: then a clock has been set.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ NS = 1_000_000_000
 
 
 class CrossStamp(NamedTuple):
-    """Both clocks at one moment: known to half of ``window_ns``."""
+    """One reading of both clocks; it is exact to half of ``window_ns``."""
 
     device_ns: int
     unix_ns: int
@@ -35,7 +35,7 @@ class CrossStamp(NamedTuple):
 
     @classmethod
     def between(cls, before_ns: int, device_ns: int, after_ns: int) -> "CrossStamp":
-        """The device's clock was read between two readings of the system's."""
+        """Makes a reading of a device's clock that was read between two readings of the system clock."""
         return cls(device_ns, (before_ns + after_ns) // 2, max(after_ns - before_ns, 0))
 
     @property
@@ -57,13 +57,13 @@ class Line(NamedTuple):
         return self.unix_ns + reach + round(reach * self.rate)
 
     def error_at(self, device_ns: int) -> int:
-        """The bound of the error of :meth:`unix_at`."""
+        """Returns how far :meth:`unix_at` may be off at most."""
         return self.error_ns + round(abs(device_ns - self.device_ns) * self.rate_error)
 
 
 @dataclass(slots=True)
 class ClockModel:
-    """The line through the latest readings; :meth:`update` with each new one.
+    """Keeps the line through the latest readings; call :meth:`update` with each new one.
 
     ``line`` is None before the first reading, and when many in a row fit neither it nor each other.
     """
@@ -77,9 +77,9 @@ class ClockModel:
     _strange_in_a_row: int = 0
 
     def update(self, burst: Iterable[CrossStamp]) -> bool:
-        """Takes the tightest of readings made in a row; False when it was refused.
+        """Takes the tightest of several readings made in a row; returns False when it was refused.
 
-        After a refusal the next reading is wanted soon.
+        After a refusal the next reading should be made soon.
         """
         reading = min(burst, key=lambda one: one.window_ns)
         self.readings += 1
@@ -102,7 +102,7 @@ class ClockModel:
         return True
 
     def reset(self) -> None:
-        """A clock is known to have been set: what was read before says nothing."""
+        """Forgets all readings, because a clock has been set."""
         self.steps += 1
         self._kept.clear()
         self._strange.clear()
@@ -134,7 +134,7 @@ def _tolerance(error_ns: int, reading: CrossStamp) -> int:
 
 
 def _agree(readings: list[CrossStamp]) -> bool:
-    """Whether they may lie on one line."""
+    """Returns whether readings may lie on one line."""
     line = _fit(readings)
     ascending = all(a.device_ns < b.device_ns for a, b in pairwise(readings))
     return (
@@ -147,10 +147,10 @@ def _agree(readings: list[CrossStamp]) -> bool:
 
 
 def _fit(kept: list[CrossStamp]) -> Line:
-    """The least-squares line, from the latest reading on, and how far it may be off.
+    """Fits the least-squares line, from the latest reading on, and bounds its error.
 
-    A reading is off by no more than half of its window, and the line is a weighted sum of readings; what it
-    misses readings by comes on top, and that the rate may change.
+    A reading is off by no more than half of its window, and the line is a weighted sum of readings.  The
+    bound adds the largest distance of a reading from the line, and an allowance for a changing rate.
     """
     last = kept[-1]
     halves = [one.window_ns / 2 for one in kept]

@@ -1,7 +1,8 @@
-"""A network interface's hardware timestamping: what the driver can, what it is set to, whose clock it uses.
+"""Reads and sets the hardware timestamping of a network device.
 
-Linux's own terms: ETHTOOL_GET_TS_INFO says what there is, SIOCSHWTSTAMP sets it, for every program on the
-machine, and may widen what was asked for; SIOCGHWTSTAMP reads it back.  Setting takes CAP_NET_ADMIN.
+ETHTOOL_GET_TS_INFO says what the driver offers and which clock it uses.  SIOCSHWTSTAMP sets it for every
+program on the machine, and may grant more than was asked for; it needs CAP_NET_ADMIN.  SIOCGHWTSTAMP reads
+the setting back.
 """
 
 import enum
@@ -65,7 +66,7 @@ TX_OFF, TX_ON = 0, 1
 
 
 class Capabilities(NamedTuple):
-    """ETHTOOL_GET_TS_INFO."""
+    """What a driver can stamp (ETHTOOL_GET_TS_INFO)."""
 
     stamping: Stamping
     clock: int | None  # of /dev/ptpN
@@ -87,7 +88,7 @@ class Capabilities(NamedTuple):
         return [one.name.lower() for one in RxFilter if self.rx_filters >> one & 1]
 
     def missing(self) -> list[str]:
-        """What keeps test packets from being stamped as they arrive, in words; empty: nothing."""
+        """Lists, in words, why test packets cannot be stamped as they arrive; empty when they can."""
         lacks = []
         if self.clock is None:
             lacks.append("no PTP hardware clock")
@@ -102,7 +103,7 @@ class Capabilities(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """``struct hwtstamp_config``."""
+    """What a device is set to stamp (``struct hwtstamp_config``)."""
 
     flags: int
     tx_type: int
@@ -130,7 +131,7 @@ class Device:
         self._system_call = system_call
 
     def _ioctl(self, request: int, words: "array[int]") -> None:
-        """The kernel reads and writes ``words``, by their address."""
+        """Calls an ioctl that reads and writes ``words``."""
         address, _ = words.buffer_info()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             octets = REQUEST.pack(self.name.encode(), address)
@@ -148,7 +149,7 @@ class Device:
         )
 
     def driver(self) -> str:
-        """Its name; empty for one that has none."""
+        """Returns the name of the driver; empty when it tells none."""
         words = array("I", [ETHTOOL_GDRVINFO, *bytes(DRIVER_INFO_WORDS - 1)])
         try:
             self._ioctl(SIOCETHTOOL, words)
@@ -162,7 +163,7 @@ class Device:
         return Setting(*words)
 
     def set(self, setting: Setting) -> Setting:
-        """What the driver has made of it."""
+        """Sets what is stamped; returns what the driver has granted."""
         words = array("i", setting)
         self._ioctl(SIOCSHWTSTAMP, words)
         return Setting(*words)
@@ -172,9 +173,9 @@ class Device:
 
 
 def stamping_devices(name: str, root: Path = Path("/sys/class/net")) -> list[str]:
-    """The devices that see the packets of an interface first: those under a VLAN, bond or bridge.
+    """Lists the devices that stamp the packets of an interface: those under a VLAN, bond or bridge.
 
-    A device with none under it stands for itself.  OSError (ENODEV) when there is no such interface.
+    An interface without lower devices is its own.  Raises OSError (ENODEV) when there is none of that name.
     """
     if not (root / name).exists():
         raise OSError(errno.ENODEV, f"{name}: {os.strerror(errno.ENODEV)}")
@@ -193,32 +194,32 @@ def _under(place: Path) -> list[str]:
 
 @dataclass
 class Borrowed:
-    """A device whose stamping has been set by us, or was found suitable; to be given back."""
+    """A device that stamps for us, and the setting to restore afterwards."""
 
     device: Device
     before: Setting | None  # None: it is as it was, and is left so
     granted: Setting
 
     def look(self) -> Setting | None:
-        """What another program has made of it since, or None; :class:`OSError` as of a Device."""
+        """Returns the setting if another program has changed it, else None; raises OSError as Device does."""
         setting = self.device.setting()
         if setting == self.granted:
             return None
         self.granted = setting
-        self.before = None  # it is theirs now
+        self.before = None  # the other program is in charge now
         return setting
 
     def give_back(self) -> None:
-        """As it was before, unless another program has changed it."""
+        """Restores the former setting, unless another program has changed it."""
         if self.before is not None and self.device.setting() == self.granted:
             self.device.set(self.before)
         self.before = None
 
 
 def borrow(device: Device) -> Borrowed:
-    """Has the device stamp all that it receives, and what is asked for of what it sends.
+    """Sets the device to stamp every received packet, and sent packets on request.
 
-    Where that is refused a suitable setting that is there is used.  OSError with the reason otherwise.
+    If that is refused, a suitable setting that is in force is used; otherwise raises OSError with the reason.
     """
     capabilities = device.capabilities()
     if lacks := capabilities.missing():
@@ -250,7 +251,7 @@ def described(device: Device) -> str:
 
 
 def _setting_or_none(device: Device) -> Setting | None:
-    """Old drivers set it, and cannot say what it is."""
+    """Reads the setting; None for old drivers, which can set it but not read it back."""
     try:
         return device.setting()
     except OSError:

@@ -1,4 +1,4 @@
-"""The engine as the two roles that run in it see it: its errors, its names, its addresses."""
+"""Converts between Python and the C engine: errors, names of enumerations, and structs."""
 
 import os
 from collections.abc import Sequence
@@ -25,21 +25,21 @@ __all__ = [
 
 
 def check(result: int) -> int:
-    """A result of the engine; OSError for -errno."""
+    """Returns a result of the engine; raises OSError for -errno."""
     if result < 0:
         raise OSError(-result, os.strerror(-result))
     return result
 
 
 def enum_names(enum: str, prefix: str) -> dict[str, int]:
-    """Lower-case name -> value, of all but NONE and COUNT: a new row of csrc/api/ needs no edit here."""
+    """Maps the lower-case names of a C enumeration to their values, all but NONE and COUNT."""
     values: dict[int, str] = ffi.typeof(f"enum {enum}").elements
     names = {name.removeprefix(prefix).lower(): value for value, name in sorted(values.items())}
     return {name: value for name, value in names.items() if name not in ("none", "count")}
 
 
 def native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    """What cffi makes a ``struct tw_endpoint`` of."""
+    """Returns the fields of a ``struct tw_endpoint``, as cffi takes them."""
     return {
         "address": endpoint.address_field,
         "scope_id": endpoint.scope_id,
@@ -49,7 +49,7 @@ def native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def native_prefix(prefix: IPv4Network | IPv6Network) -> dict[str, Any]:
-    """What cffi makes a ``struct tw_prefix`` of."""
+    """Returns the fields of a ``struct tw_prefix``, as cffi takes them."""
     return {
         "address": prefix.network_address.packed.ljust(16, b"\0"),
         "length": prefix.prefixlen,
@@ -58,12 +58,12 @@ def native_prefix(prefix: IPv4Network | IPv6Network) -> dict[str, Any]:
 
 
 def native_keys(keys: PacketKeys | None) -> dict[str, bytes]:
-    """What cffi makes a ``struct tw_test_keys`` of; zeros where the mode has none."""
+    """Returns the fields of a ``struct tw_test_keys``; none, which is zeros, where the mode has no keys."""
     return {} if keys is None else {"aes": keys.aes, "hmac": keys.hmac}
 
 
 def wipe_keys(native: Any) -> None:
-    """Forgets the keys in a struct that has been handed over."""
+    """Overwrites the keys in a struct that C has copied."""
     ffi.memmove(
         ffi.addressof(native, "keys"), bytes(ffi.sizeof(native.keys)), ffi.sizeof(native.keys)
     )
@@ -71,10 +71,10 @@ def wipe_keys(native: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineClockModel:
-    """``struct tw_clock_model``: what the clock of a network device says of the system clock.
+    """Converts stamps of a network device to Unix time (``struct tw_clock_model``).
 
     When the device's clock showed ``device_ns`` the system clock showed ``unix_ns``; the latter runs faster
-    by ``rate`` ns in 2^32 ns of the device's.  What is made of a stamp may be off by ``error_ns``.
+    by ``rate`` ns in 2^32 ns of the device's.  A converted stamp may be off by ``error_ns``.
     """
 
     interface: int  # index of the device
@@ -86,7 +86,7 @@ class EngineClockModel:
 
 
 def native_clock_models(models: Sequence[EngineClockModel]) -> Any:
-    """What cffi makes an array of ``struct tw_clock_model`` of; ValueError for more than 8."""
+    """Returns an array of ``struct tw_clock_model``; raises ValueError for more than 8."""
     if len(models) > lib.TW_CLOCK_MODELS_MAX:
         raise ValueError(f"{len(models)} clock models: 0..{lib.TW_CLOCK_MODELS_MAX} are possible")
     return ffi.new("struct tw_clock_model[]", [vars(model) for model in models])

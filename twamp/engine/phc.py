@@ -1,6 +1,6 @@
-"""A PTP hardware clock (PHC), ``/dev/ptpN``: read together with the system clock, so that they can be compared.
+"""Reads a PTP hardware clock (PHC), ``/dev/ptpN``, together with the system clock, to compare the two.
 
-The kernel has three ways (linux/ptp_clock.h), of which the best that the driver has is used: both clocks
+The kernel has three ways (linux/ptp_clock.h); the best one that the driver offers is used: both clocks
 latched at once (PTP_SYS_OFFSET_PRECISE), the system clock right before and after the device's
 (PTP_SYS_OFFSET_EXTENDED), or further around it (PTP_SYS_OFFSET).
 """
@@ -21,7 +21,7 @@ TIME_WORDS = 4  # struct ptp_clock_time: seconds (64 bit), nanoseconds, reserved
 
 
 def _number(direction: int, number: int, size: int) -> int:
-    """_IOC of the kind '='."""
+    """Returns the number of an ioctl (the kernel's _IOC)."""
     return direction << 30 | size << 16 | ord("=") << 8 | number
 
 
@@ -72,7 +72,7 @@ class HardwareClock:
         return {"precise": self._precise, "extended": self._extended, "plain": self._plain}
 
     def read(self) -> list[CrossStamp]:
-        """Some readings in a row; :class:`OSError` when the clock is gone."""
+        """Reads both clocks several times in a row; raises :class:`OSError` when the clock is gone."""
         return list(self._ways()[self.method]())
 
     def _precise(self) -> Iterator[CrossStamp]:
@@ -101,7 +101,7 @@ class HardwareClock:
 
 
 def _times(words: Sequence[int]) -> list[int]:
-    """Nanoseconds of each ``struct ptp_clock_time``."""
+    """Converts each ``struct ptp_clock_time`` to nanoseconds."""
     octets = array("I", words).tobytes()
     seconds = array("q", octets)[::2]
     nanoseconds = array("I", octets)[2::TIME_WORDS]

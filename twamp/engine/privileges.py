@@ -1,4 +1,4 @@
-"""From root to an ordinary user: what was started as root should not stay so."""
+"""Gives up root's rights: the process becomes an ordinary user with a few capabilities."""
 
 import errno
 import grp
@@ -22,9 +22,9 @@ def drop_privileges(
 ) -> None:
     """Becomes ``user`` and ``group`` for good, with just the capabilities ``keep`` of those at hand.
 
-    Without ``group`` it is the user's primary one; without either nothing is done.  The supplementary groups
-    become the user's, and no program that is run later gets more than we have.  To be called once, as
-    root, before any thread is started: capabilities belong to threads.
+    Without ``group`` the user's primary group is used; without either nothing is done.  The supplementary
+    groups become the user's, and no program that is run later gets more rights than this process.  Call it
+    once, as root, before any thread is started: capabilities belong to threads.
 
     Raises :class:`~twamp.errors.ConfigError` for a user or a group that does not exist, :class:`OSError`
     when this is not root's process, ValueError for a capability that is not in ``CAPABILITIES``.
@@ -52,7 +52,7 @@ def drop_privileges(
 
 
 def identity(user: str | None, group: str | None) -> tuple[int, int]:
-    """The numbers of a user and a group; without ``group`` the user's primary one, without both our own.
+    """Looks up a user's and a group's numbers: without ``group`` the user's primary one, without both our own.
 
     Raises :class:`~twamp.errors.ConfigError` for one that does not exist.
     """

@@ -1,6 +1,6 @@
-"""Session-Sender (RFC 5357 section 4.1): lends a thread to C and owns the table of samples.
+"""Session-Sender (RFC 5357 section 4.1): runs C in a thread and owns the table of samples.
 
-C sends and reads; Python says when, to whom and what, and looks at the samples when it is over::
+C sends and receives; Python gives the schedule, the peer and the contents, and reads the samples at the end::
 
     sender = SessionSender(sock, SenderConfig(peer=peer, schedule=schedule, start_ns=…, …))
     await sender.run()
@@ -8,10 +8,10 @@ C sends and reads; Python says when, to whom and what, and looks at the samples 
 
 With ``count`` greater than the schedule's length, samples are kept in a ring of that length, and the
 caller keeps up with it while :meth:`SessionSender.run` runs: :meth:`~SessionSender.collect` takes the
-samples that nothing can change any more, :meth:`~SessionSender.schedule_more` says when the packets go
-that use their rows next.  Who is late with that delays packets, and loses none.
+samples that are final, and :meth:`~SessionSender.schedule_more` gives their rows to further packets.  A
+caller that is late delays packets, and loses none.
 
-The socket is bound and stays the caller's: C works with a duplicate of it.  Make the object well
+The socket must be bound, and stays the caller's: C works with a duplicate of it.  Make the object well
 before ``start_ns``: the kernel turns timestamps on some milliseconds after they were asked for.
 """
 
@@ -52,11 +52,10 @@ PADDING_WINDOWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class SenderConfig:
-    """What one Session-Sender sends.  Times are in nanoseconds.
+    """Configures one Session-Sender.  Times are in nanoseconds.
 
-    ``padding`` is at least ``padding_length + 255`` octets, of which a window that moves goes out,
-    so that packets differ; by default it is random (RFC 4656 section 4.1.2), with ``zero_padding``
-    zeros.
+    ``padding`` has at least ``padding_length + 255`` octets; each packet takes another window of it, so
+    that packets differ.  By default it is random (RFC 4656 section 4.1.2), with ``zero_padding`` zeros.
     """
 
     peer: Endpoint
@@ -90,7 +89,10 @@ class SenderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SenderStats:
-    """``struct tw_sender_stats``: received == replies + duplicates + the sum of drops, always."""
+    """The counters of one session (``struct tw_sender_stats``).
+
+    At any time received == replies + duplicates + the sum of drops.
+    """
 
     sent: int = 0
     send_errors: int = 0  # packets that the kernel refused
@@ -117,7 +119,7 @@ def _samples(table: Any, count: int) -> list[Sample]:
 
 
 def _ring_samples(table: Any, begin: int, end: int) -> list[Sample]:
-    """The rows of numbers from ``begin`` to before ``end``, at most once around."""
+    """Reads the rows of the packets from ``begin`` to before ``end``, at most one turn of the ring."""
     size, octets = len(table), ffi.buffer(table)
     result: list[Sample] = []
     while begin < end:
@@ -131,14 +133,14 @@ def _ring_samples(table: Any, begin: int, end: int) -> list[Sample]:
 
 
 class Collected(NamedTuple):
-    """What :meth:`SessionSender.collect` took; ``duplicates`` of these samples, and of later ones."""
+    """The result of :meth:`SessionSender.collect`; ``duplicates`` are of these samples or of later ones."""
 
     samples: list[Sample]
     duplicates: list[Sample]
 
 
 class SessionSender:
-    """One test session's sending end; :meth:`run` it once.
+    """Sends one test session; call :meth:`run` once.
 
     Raises OSError when the socket cannot be set up or has not the peer's IP version.
     """
@@ -207,8 +209,8 @@ class SessionSender:
     async def run(self) -> None:
         """Sends the schedule and reads replies until ``loss_timeout_ns`` after the last packet.
 
-        The work is done in a thread of its own.  Cancelled, it stops at once, and the thread is
-        joined before CancelledError goes on.  OSError when the kernel's poll fails.
+        The work is done in a thread of its own.  When cancelled, it stops at once and joins the thread before
+        it raises CancelledError.  Raises OSError when the kernel's poll fails.
         """
         if self._handle is None or self._started:
             raise RuntimeError("a SessionSender runs once")
@@ -238,18 +240,18 @@ class SessionSender:
         check(over.result())
 
     def stop(self, drain: bool = True) -> None:
-        """Sends no more; :meth:`run` ends at once, or with ``drain`` after ``loss_timeout_ns``.
+        """Stops sending; :meth:`run` returns after ``loss_timeout_ns``, or at once without ``drain``.
 
-        From any thread or signal handler; harmless when it is over.
+        May be called from any thread or signal handler, also after the end.
         """
         with self._lock:
             if self._handle is not None:
                 check(lib.tw_sender_stop(self._handle, drain))
 
     def set_clock_models(self, models: Sequence[EngineClockModel]) -> None:
-        """What is known of the clocks of devices from now on; harmless when it is over.
+        """Sets the models of the devices' clocks; may be called after the end, too.
 
-        ValueError for more than 8.
+        Raises ValueError for more than 8.
         """
         native = native_clock_models(models)
         with self._lock:
@@ -257,7 +259,7 @@ class SessionSender:
                 check(lib.tw_sender_set_clock_models(self._handle, native, len(models)))
 
     def close(self) -> None:
-        """Frees what C holds; :meth:`run` does it at its end.  Samples and statistics stay."""
+        """Frees what C holds, as :meth:`run` does at its end.  Samples and statistics stay."""
         if self._running:
             raise RuntimeError("the session still runs: stop it, and let run() return")
         with self._lock:
@@ -274,7 +276,7 @@ class SessionSender:
                 self.close()
 
     def stats(self) -> SenderStats:
-        """The counters now; from any thread, also while the session runs."""
+        """Returns the counters as they are now; from any thread, also while the session runs."""
         with self._lock:
             return self._stats if self._handle is None else self._read_stats()
 
@@ -295,14 +297,14 @@ class SessionSender:
 
     @property
     def sent(self) -> int:
-        """Packets that left, so far."""
+        """The number of packets sent so far."""
         return self.stats().sent
 
     @property
     def samples(self) -> list[Sample]:
-        """One for each packet that was due, by sequence number; ``t1_source`` 0 = never left.
+        """The samples of all packets that were due, by sequence number; ``t1_source`` 0 = never left.
 
-        Packets that were never due because of :meth:`stop` have none.
+        Packets that were not yet due at :meth:`stop` have none.
         """
         self._require_end()
         if self._samples is None:
@@ -312,7 +314,7 @@ class SessionSender:
 
     @property
     def duplicates(self) -> list[Sample]:
-        """Further replies to packets that had been answered, in the order of arrival."""
+        """The second and later replies to packets, in the order of arrival."""
         self._require_end()
         if self._duplicates is None:
             self._duplicates = _samples(self._duplicate_table, self.stats().duplicates)
@@ -333,15 +335,15 @@ class SessionSender:
 
     @property
     def room(self) -> int:
-        """For how many further packets :meth:`schedule_more` has room now."""
+        """The number of packets that :meth:`schedule_more` takes now."""
         return min(self._collected + len(self._schedule), self._count) - self._scheduled
 
     def collect(self) -> Collected:
-        """The samples, in the order of their numbers, that have become final since the last time.
+        """Takes the samples that have become final since the last call, in the order of their numbers.
 
-        Final is what went longer than ``loss_timeout_ns`` ago, and everything after :meth:`run`; what
-        comes later is a drop, ``late``.  Call it often enough for the ring not to fill up, at one
-        place only; not from two threads.
+        A sample is final when its packet was sent more than ``loss_timeout_ns`` ago, or when :meth:`run` is
+        over; a reply after that is a drop, ``late``.  Call this before the ring fills up, and never from two
+        threads.
         """
         with self._lock:
             if self._handle is None:
@@ -359,9 +361,9 @@ class SessionSender:
         return result
 
     def schedule_more(self, times: Iterable[int] = ()) -> None:
-        """When the next packets go, in ns after ``start_ns``, ascending: up to :attr:`room` of them.
+        """Schedules the next packets, up to :attr:`room` of them, in ns after ``start_ns``, ascending.
 
-        The rows of what was collected are used again from now on, so call it after each
+        This also gives back the rows of the samples that were collected, so call it after each
         :meth:`collect`, even if there is nothing to schedule.
         """
         times = list(times)

@@ -1,4 +1,4 @@
-"""Hardware timestamps for an interface: its devices are set to stamp, and their clocks watched, while it lasts.
+"""Gives an interface hardware timestamps: sets its devices to stamp, and watches their clocks.
 
 ::
 
@@ -33,14 +33,14 @@ AHEAD_NS = round(4 * EVERY * NS)
 
 @dataclass
 class Watched:
-    """A clock and its model; ``lost`` once it could not be read."""
+    """A clock and its model; ``lost`` while the clock cannot be read."""
 
     clock: HardwareClock
     model: ClockModel = field(default_factory=ClockModel)
     lost: bool = False
 
     def read(self) -> bool:
-        """False when the reading was refused, so that another is wanted soon."""
+        """Reads the clock; returns False when the reading was refused and should be repeated soon."""
         try:
             burst = self.clock.read()
         except OSError as error:
@@ -56,10 +56,10 @@ class Watched:
 
 
 class HardwareStamping:
-    """The devices under interface ``name``, set to stamp, and their clocks.
+    """Sets the devices under interface ``name`` to stamp, until :meth:`close`.
 
-    Raises :class:`OSError` when one of them cannot, saying what is missing; then all are as they were.
-    ``device`` and ``clock`` make the devices and clocks, of a name and a path.
+    Raises :class:`OSError`, which says what is missing, when one of them cannot stamp; then all are left as
+    they were.  ``device`` makes a device of its name, ``clock`` a clock of its path.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class HardwareStamping:
         )
 
     def close(self) -> None:
-        """Gives the devices back and closes their clocks; harmless a second time."""
+        """Restores the settings of the devices and closes their clocks; may be called again."""
         for borrowed in self.borrowed:
             try:
                 borrowed.give_back()
@@ -120,7 +120,7 @@ class HardwareStamping:
     # ---- while it lasts ----------------------------------------------------------------------------
 
     async def run(self, tell: Callable[[Sequence[EngineClockModel]], None]) -> None:
-        """Reads the clocks again and again, and tells of them; until it is cancelled."""
+        """Reads the clocks again and again, and calls ``tell`` with their models, until it is cancelled."""
         readings = 0
         while True:
             for _ in range(RETRIES):
@@ -135,19 +135,18 @@ class HardwareStamping:
             await asyncio.sleep(EVERY)
 
     def read_clocks(self) -> bool:
-        """Whether all were accepted."""
-        accepted = [
-            watched.read() for watched in self.clocks.values()
-        ]  # each, whatever the others say
+        """Reads each clock once; returns whether all readings were accepted."""
+        # A list: each is read, whatever became of the others.
+        accepted = [watched.read() for watched in self.clocks.values()]
         return all(accepted)
 
     def reset(self) -> None:
-        """The system clock has been set: nothing is known until the next readings."""
+        """Forgets all readings, because the system clock has been set."""
         for watched in self.clocks.values():
             watched.model.reset()
 
     def models(self) -> list[EngineClockModel]:
-        """What the engine needs to know, of those that are known."""
+        """Returns the models of the clocks that are known, for the engine."""
         return [
             engine_model(index, line, self._transmits[index])
             for index, clock in self._clock_of.items()
@@ -155,7 +154,7 @@ class HardwareStamping:
         ]
 
     def look(self) -> list[tuple[str, Setting]]:
-        """What other programs have changed since, by device; it is said in the log, too."""
+        """Returns, and logs, the settings that other programs have changed since the last call."""
         changed = []
         for borrowed in self.borrowed:
             with contextlib.suppress(OSError):  # the device is gone: somebody else says so
@@ -179,7 +178,7 @@ class HardwareStamping:
 
 
 def engine_model(interface: int, line: Line, transmits: bool) -> EngineClockModel:
-    """As the engine takes it; the error is that at the end of its use."""
+    """Converts a line to the engine's struct; its error is that at the end of the model's use."""
     return EngineClockModel(
         interface=interface,
         device_ns=line.device_ns,
@@ -191,9 +190,9 @@ def engine_model(interface: int, line: Line, transmits: bool) -> EngineClockMode
 
 
 def open_stamping(name: str, *, strict: bool) -> tuple[HardwareStamping | None, str]:
-    """The stamping of an interface, or None and what is done without it, and why.
+    """Opens the stamping of an interface; where it cannot, returns None and the reason.
 
-    Raises :class:`~twamp.errors.ConfigError` for the latter with ``strict``.
+    With ``strict`` raises :class:`~twamp.errors.ConfigError` instead.
     """
     try:
         return HardwareStamping(name), ""

@@ -1,7 +1,7 @@
-"""Several Session-Reflectors as one: a thread each, and every local port served by one of them.
+"""Combines several Session-Reflectors into one: each has a thread, and serves its share of the local ports.
 
 A session belongs to the worker of its Receiver Port, so its numbers and counters are one loop's alone, and
-nothing is shared between the loops.  The id of a session says whose it is.
+nothing is shared between the loops.  The id of a session tells its worker.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from twamp.engine.statistics import EngineHistogram, ReflectorStats, SessionStat
 
 
 class Workers:
-    """Serves as one Session-Reflector while ``async with`` lasts; see there for the methods.
+    """Serves as one Session-Reflector, and has its methods, while ``async with`` lasts.
 
-    The reflectors, which are to be closed by this, each have room for ``maximum_sessions``: ports decide
-    where a session goes.
+    Each reflector has room for ``maximum_sessions``, since the port decides where a session goes; this
+    object closes them.
     """
 
     def __init__(self, reflectors: Sequence[SessionReflector], maximum_sessions: int) -> None:
@@ -49,13 +49,13 @@ class Workers:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Ends all; OSError when one had failed."""
+        """Stops and closes all reflectors; raises OSError when one had failed."""
         await self._running.aclose()
         for reflector in self._reflectors:  # those that never ran
             reflector.close()
 
     async def wait(self) -> None:
-        """Until one is over; OSError when it failed."""
+        """Waits until one reflector ends; raises OSError when it failed."""
         waits = [asyncio.create_task(reflector.wait()) for reflector in self._reflectors]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -80,9 +80,9 @@ class Workers:
         return own_id * len(self._reflectors) + worker
 
     def add_light(self, local: Endpoint, socks: Sequence[socket.socket]) -> list[int]:
-        """One socket of ``local`` for each worker, bound with SO_REUSEPORT: the kernel deals the peers.
+        """Adds a TWAMP Light session to each worker; the kernel distributes the peers among their sockets.
 
-        Returns the id of each of these sessions.
+        ``socks`` has one socket for each worker, bound to ``local`` with SO_REUSEPORT.  Returns the ids.
         """
         ids = [
             reflector.add_light(local, sock) * len(self._reflectors) + worker
@@ -122,7 +122,7 @@ class Workers:
     # ---- all of them -----------------------------------------------------------------------------
 
     def set_rate_limit(self, rate_limit: int) -> None:
-        """Of each worker: a client with sessions at several has as many times that."""
+        """Sets the limit of each worker; a client with sessions at several has several times that."""
         for reflector in self._reflectors:
             reflector.set_rate_limit(rate_limit)
 
@@ -136,19 +136,19 @@ class Workers:
             reflector.nudge()
 
     def each_stats(self) -> Iterator[ReflectorStats]:
-        """Those of each worker."""
+        """Returns the statistics of each worker."""
         return (reflector.stats() for reflector in self._reflectors)
 
     def stats(self) -> ReflectorStats:
-        """The sums; ``chunk`` and ``receive_buffer`` of the worker with the largest."""
+        """Sums the statistics; ``chunk`` and ``receive_buffer`` are the greatest of all workers."""
         return ReflectorStats.sum(list(self.each_stats()))
 
     def turns(self) -> tuple[int, ...]:
-        """How often the loop of each worker has turned."""
+        """Returns how often the loop of each worker has turned."""
         return tuple(stats.counters["turns"] for stats in self.each_stats())
 
     def t3_error(self) -> T3ErrorStats:
-        """Those of all; ``correction_ns`` of the one with the largest."""
+        """Combines the T3 errors of all workers; ``correction_ns`` is the greatest."""
         return T3ErrorStats.sum([reflector.t3_error() for reflector in self._reflectors])
 
     def receive_lag(self) -> EngineHistogram:
