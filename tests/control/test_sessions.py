@@ -1,9 +1,8 @@
-"""What is granted and what is refused, ports and addresses, over the wire."""
+"""The life of test sessions, over the wire: accepted, started, stopped and ended."""
 
 import asyncio
 import socket
 import struct
-from typing import Any
 
 import pytest
 
@@ -16,140 +15,106 @@ from tests.support.by_hand import (
     free_port,
     run,
 )
-from twamp.protocol.control_messages import AcceptSession, StopSessions
+from twamp.protocol.control_messages import (
+    AcceptSession,
+    StopSessions,
+)
 from twamp.protocol.registries import Accept
 
 IP_RECVTTL = 12  # linux/in.h; the socket module lacks it
 
 
-# ---- refusals --------------------------------------------------------------------------------------
-
-REFUSALS: dict[str, tuple[dict[str, Any], Accept]] = {
-    "IPVN 5": ({"ip_version": 5}, Accept.NOT_SUPPORTED),
-    "Conf-Sender": ({"conf_sender": 1}, Accept.NOT_SUPPORTED),
-    "Conf-Receiver": ({"conf_receiver": 1}, Accept.NOT_SUPPORTED),
-    "slots": ({"number_of_schedule_slots": 1}, Accept.NOT_SUPPORTED),
-    "packets": ({"number_of_packets": 1}, Accept.NOT_SUPPORTED),
-    "PHB in Type-P": ({"type_p_descriptor": 1 << 30}, Accept.NOT_SUPPORTED),
-    "low bits in Type-P": ({"type_p_descriptor": 1}, Accept.NOT_SUPPORTED),
-    "padding": ({"padding_length": 65507 - 111}, Accept.NOT_SUPPORTED),
-    "Sender Port 0": ({"sender_port": 0}, Accept.NOT_SUPPORTED),
-    "a stranger's Receiver Address": (
-        {"receiver_address": bytes([192, 0, 2, 9]) + bytes(12)},
-        Accept.NOT_SUPPORTED,
-    ),
-    "multicast Receiver Address": (
-        {"receiver_address": bytes([224, 0, 0, 1]) + bytes(12)},
-        Accept.NOT_SUPPORTED,
-    ),
-    "broadcast Sender Address": (
-        {"sender_address": b"\xff" * 4 + bytes(12)},
-        Accept.NOT_SUPPORTED,
-    ),
-    "zero IPv6 addresses on IPv4": ({"ip_version": 6}, Accept.NOT_SUPPORTED),
-}
-
-
-@pytest.mark.parametrize("name", REFUSALS)
-def test_a_refused_request_keeps_the_connection(name: str) -> None:
-    fields, accept = REFUSALS[name]
-
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_session_from_request_to_stop_in_three_rounds(host: str) -> None:
     async def test() -> None:
         async with (
             Responder.listening() as responder,
-            RawClient.connected(responder) as client,
+            RawClient.connected(responder, host) as client,
         ):
-            with Probe() as probe:
-                answer = await client.ask(probe.request(**fields))
-                assert answer == AcceptSession(accept)  # Port and SID are zero, too
-                assert (await client.ask(probe.request())).accept is Accept.OK
+            for _ in range(3):
+                with Probe(host) as one, Probe(host) as two:
+                    accepted = [await client.ask(probe.request()) for probe in (one, two)]
+                    assert [answer.accept for answer in accepted] == [Accept.OK, Accept.OK]
+                    assert accepted[0].sid != accepted[1].sid
+                    await client.start()
+                    for probe, answer in zip((one, two), accepted, strict=True):
+                        for sequence_number in range(3):
+                            reply = await probe.measure(answer.port)
+                            assert reply.sequence_number == sequence_number
+                            assert reply.sender_ttl == 64  # the probe does not set it
+                    client.send(StopSessions(Accept.OK, number_of_sessions=2))
+                    # Packets on their way after Stop-Sessions are still reflected (Timeout 2 s).
+                    client.send(one.request(receiver_port=1, conf_sender=1))
+                    assert (await client.read(AcceptSession)).accept is Accept.NOT_SUPPORTED
+                    await one.measure(accepted[0].port)
 
     run(test)
 
 
-def test_an_unexpected_command_is_refused_and_the_next_one_served() -> None:
+def test_nothing_is_reflected_before_start_nor_later_what_came_before_it() -> None:
     async def test() -> None:
         async with (
             Responder.listening() as responder,
             RawClient.connected(responder) as client,
         ):
-            client.writer.write(b"\4" + bytes(47))  # Fetch-Session, of OWAMP
-            assert (await client.read(AcceptSession)).accept is Accept.NOT_SUPPORTED
             with Probe() as probe:
-                assert (await client.ask(probe.request())).accept is Accept.OK
-            client.writer.write(b"\xc8" + bytes(15))  # nobody knows how long this one is
-            assert (await client.read(AcceptSession)).accept is Accept.NOT_SUPPORTED
-            assert await client.read_eof() == b""
+                port = (await client.ask(probe.request())).port
+                probe.send(port)
+                await dropped(responder, "not_started")
+                await client.start()
+                assert (await probe.measure(port)).sequence_number == 0
+                assert probe.nothing_came()
 
     run(test)
 
 
-@pytest.mark.parametrize("count", [0, 2, 2**32 - 1])
-def test_stop_sessions_with_a_wrong_count_ends_the_connection_and_its_sessions(count: int) -> None:
+def test_nothing_is_reflected_later_than_timeout_after_stop() -> None:
     async def test() -> None:
         async with (
             Responder.listening() as responder,
             RawClient.connected(responder) as client,
         ):
+            with Probe() as probe, Probe() as other:
+                port = (await client.ask(probe.request(timeout=0))).port
+                await client.ask(other.request(receiver_port=port))  # keeps the socket open
+                await client.start()
+                await probe.measure(port)
+                client.send(StopSessions(Accept.OK, number_of_sessions=2))
+                await responder.sessions_left(1)
+                probe.send(port)
+                await dropped(responder, "no_session")
+                assert probe.nothing_came()
+                await other.measure(port)
+
+    run(test)
+
+
+def test_a_stopped_session_outlives_its_connection_until_its_timeout() -> None:
+    async def test() -> None:
+        async with Responder.listening() as responder:
             with Probe() as probe:
+                async with RawClient.connected(responder) as client:
+                    port = (await client.ask(probe.request())).port
+                    await client.start()
+                    client.send(StopSessions(Accept.OK, number_of_sessions=1))
+                    await client.writer.drain()
+                await probe.measure(port)
+
+    run(test)
+
+
+def test_refwait_ends_a_silent_session_and_a_late_stop_is_still_right() -> None:
+    async def test() -> None:
+        async with (
+            Responder.listening(test_inactivity_timeout=1) as responder,
+            RawClient.connected(responder) as client,
+        ):
+            with Probe() as probe, Probe() as again:
                 await client.ask(probe.request())
                 await client.start()
-                client.send(StopSessions(Accept.OK, number_of_sessions=count))
-                assert await client.read_eof() == b""
                 await responder.sessions_left(0)
-
-    run(test)
-
-
-def test_a_request_while_sessions_run_ends_the_connection() -> None:
-    async def test() -> None:
-        async with (
-            Responder.listening() as responder,
-            RawClient.connected(responder) as client,
-        ):
-            with Probe() as probe:
-                await client.ask(probe.request())
-                await client.start()
-                client.send(probe.request())
-                assert await client.read_eof() == b""
-
-    run(test)
-
-
-# ---- ports and addresses ---------------------------------------------------------------------------
-
-
-def test_the_asked_receiver_port_is_honoured_in_range_and_replaced_outside() -> None:
-    async def test() -> None:
-        port = free_port()
-        async with (
-            Responder.listening(test_ports=(port, port)) as responder,
-            RawClient.connected(responder) as client,
-        ):
-            with Probe() as one, Probe() as two:
-                assert (await client.ask(one.request(receiver_port=port))).port == port
-                answer = await client.ask(two.request(receiver_port=port - 1))
-                assert (answer.accept, answer.port) == (Accept.OK, port)
-
-    run(test)
-
-
-def test_a_single_port_is_shared_and_the_second_session_of_one_sender_is_refused() -> None:
-    async def test() -> None:
-        port = free_port()
-        async with (
-            Responder.listening(test_ports=(port, port)) as responder,
-            RawClient.connected(responder) as client,
-        ):
-            with Probe() as one, Probe() as two:
-                assert (await client.ask(one.request())).port == port
-                assert (await client.ask(two.request())).port == port
-                answer = await client.ask(one.request())
-                assert answer == AcceptSession(Accept.TEMPORARY_RESOURCE_LIMITATION)
-                await client.start()
-                assert (await one.measure(port)).sequence_number == 0
-                assert (await two.measure(port)).sequence_number == 0
-                assert (await one.measure(port)).sequence_number == 1
+                client.send(StopSessions(Accept.OK, number_of_sessions=1))
+                assert (await client.ask(again.request())).accept is Accept.OK
 
     run(test)
 
@@ -171,34 +136,21 @@ def test_a_new_session_takes_the_place_of_one_that_waits_for_its_timeout() -> No
     run(test)
 
 
-def test_ports_in_use_by_other_programs_are_passed_over() -> None:
+def test_the_oldest_stopped_session_gives_way_when_the_engine_is_full() -> None:
     async def test() -> None:
-        with Probe() as stranger:
-            ports = (stranger.port, min(stranger.port + 20, 65535))
-            async with (
-                Responder.listening(test_ports=ports) as responder,
-                RawClient.connected(responder) as client,
-            ):
-                with Probe() as probe:
-                    answer = await client.ask(probe.request(receiver_port=stranger.port))
-                    assert answer.accept is Accept.OK
-                    assert answer.port != stranger.port
-
-    run(test)
-
-
-def test_no_port_left_is_a_temporary_refusal() -> None:
-    async def test() -> None:
-        with Probe() as stranger:
-            ports = (stranger.port, stranger.port)
-            async with (
-                Responder.listening(test_ports=ports) as responder,
-                RawClient.connected(responder) as client,
-            ):
-                with Probe() as probe:
-                    for _ in range(2):
-                        answer = await client.ask(probe.request())
-                        assert answer == AcceptSession(Accept.TEMPORARY_RESOURCE_LIMITATION)
+        async with (
+            Responder.listening(maximum_sessions=1) as responder,
+            RawClient.connected(responder) as client,
+            RawClient.connected(responder) as other,
+        ):
+            with Probe() as one, Probe() as two:
+                assert (await client.ask(one.request())).accept is Accept.OK
+                answer = await other.ask(two.request())
+                assert answer == AcceptSession(Accept.TEMPORARY_RESOURCE_LIMITATION)
+                await client.start()
+                client.send(StopSessions(Accept.OK, number_of_sessions=1))
+                await client.ask(one.request(conf_sender=1))  # the Stop has been read
+                assert (await other.ask(two.request())).accept is Accept.OK
 
     run(test)
 

@@ -1,1 +1,14 @@
-"""TWAMP-Control over TCP, both ends."""
+"""TWAMP-Control over TCP, both ends.
+
+::
+
+    client          the Control-Client: asks a Server for test sessions
+    server          the Server: listens, and owns the connections
+    listeners       the sockets that it listens on
+    admission       which clients may connect, and how many at once
+    connection      one connection of a client, from the greeting to its end
+    authenticator   the users' passphrases, in the secured modes
+    requests        judging a Request-TW-Session
+    sessions        the life of the test sessions that were granted
+    ports           the pool of their UDP ports
+"""

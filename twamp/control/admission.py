@@ -1,11 +1,11 @@
-"""Who may connect to the Server, and how many at once.
+"""Which clients may connect to the Server, and how many at once.
 
 A connection is *handshaking* from the moment it is accepted until its client has chosen a mode (and, in
 the secured modes, proved its passphrase); only then is it *established* and counts against
-``maximum-connections``.  So silent connections take nobody's place: they have a deadline and a room of
-their own, and when that is full the client with the most of them loses its oldest.
+``maximum-connections``.  So silent connections take no place of others: they have a deadline and a limit of
+their own, and when that is reached the client with the most handshakes loses its oldest.
 
-A *client* is an IPv4 address, or the /64 of an IPv6 address: who has one of those has all of them.
+A *client* is an IPv4 address, or the /64 of an IPv6 address: a host can use every address of its /64.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ def client_of(address: IPAddress) -> str:
 
 
 class ClientList:
-    """``client-list``: prefixes, of which any may match; without any, everybody is on it."""
+    """``client-list``: the prefixes of clients that may connect; without any prefix, every client may."""
 
     def __init__(self, prefixes: Iterable[IPv4Network | IPv6Network] = ()) -> None:
         self._networks = [
@@ -51,10 +51,10 @@ class ClientList:
 
 
 class Admission(Generic[ConnectionT]):
-    """The connections of a Server by client; ``most_handshakes`` may be in their handshake at once.
+    """Counts the connections of a Server by client; at most ``most_handshakes`` handshake at once.
 
-    :meth:`refusal` is asked before the greeting, :meth:`begin` when it goes out, :meth:`establish` when
-    the client has answered it well, :meth:`end` at the end.
+    Call :meth:`lists` and :meth:`is_full_for` before the greeting, :meth:`begin` when it is sent,
+    :meth:`establish` when the client has answered it well, and :meth:`end` at the end.
     """
 
     def __init__(self, config: ReflectorConfig, most_handshakes: int) -> None:
@@ -67,7 +67,7 @@ class Admission(Generic[ConnectionT]):
         self.reconfigure(config)
 
     def reconfigure(self, config: ReflectorConfig) -> None:
-        """New limits, for who comes from now on."""
+        """Sets new limits, for clients that connect from now on."""
         self._config = config
         self._client_list = ClientList(config.client_list)
 
@@ -80,11 +80,11 @@ class Admission(Generic[ConnectionT]):
         return len(self._established)
 
     def lists(self, address: IPAddress) -> bool:
-        """Whether the client-list has it."""
+        """Whether ``client-list`` lets this address connect."""
         return address in self._client_list
 
     def is_full_for(self, address: IPAddress) -> str | None:
-        """The limit that leaves this client no connection now, or None."""
+        """The limit that this client has reached, or None."""
         if len(self._established) >= self._config.maximum_connections:
             return "maximum_connections"
         limit = self._config.maximum_connections_per_client
@@ -93,7 +93,7 @@ class Admission(Generic[ConnectionT]):
         return None
 
     def begin(self, connection: ConnectionT, address: IPAddress) -> ConnectionT | None:
-        """A handshake begins; returns the one that has to give way to it, if any."""
+        """Adds a handshake; returns the connection that has to give way to it, if any."""
         crowded = self.give_way() if self._handshakes >= self._most_handshakes else None
         client = client_of(address)
         self._clients[connection] = client
@@ -102,7 +102,7 @@ class Admission(Generic[ConnectionT]):
         return crowded
 
     def give_way(self) -> ConnectionT | None:
-        """Ends and returns the oldest handshake of the client with the most of them; None: there is none."""
+        """Ends and returns the oldest handshake of the client with the most; None when there is none."""
         if not self._handshaking:
             return None
         most = max(self._handshaking.values(), key=len)
@@ -111,7 +111,7 @@ class Admission(Generic[ConnectionT]):
         return crowded
 
     def establish(self, connection: ConnectionT, address: IPAddress) -> str | None:
-        """The handshake went well; returns the limit that has been reached meanwhile, or None."""
+        """Moves a connection from handshaking to established, or returns the limit that forbids it."""
         full = self.is_full_for(address)
         if full is None:
             self._leave_handshake(connection)
@@ -120,7 +120,7 @@ class Admission(Generic[ConnectionT]):
         return full
 
     def end(self, connection: ConnectionT) -> None:
-        """The connection is over, however far it came; a second call does nothing."""
+        """Removes a connection, handshaking or established; a second call does nothing."""
         self._leave_handshake(connection)
         client = self._clients.pop(connection, None)
         if client is None or connection not in self._established:

@@ -1,4 +1,4 @@
-"""Opens the tokens of the secured modes: who has the passphrase of a user (RFC 4656 section 3.1)."""
+"""Opens the Tokens of the secured modes: checks a user's passphrase (RFC 4656 section 3.1)."""
 
 import asyncio
 import secrets
@@ -11,16 +11,16 @@ from twamp.protocol.crypto import SessionKeys, open_token, token_key
 
 
 class Authenticator:
-    """Derives keys beside the event loop, one at a time: a flood of clients takes one core at most.
+    """Derives keys in a thread, one at a time: a flood of clients takes one core at most.
 
-    A client has one derivation in the queue, however many connections it has, so a flood from one
-    does not keep another waiting.
+    A client has one derivation in the queue, however many connections it has, so that a flood from one
+    client does not delay another.
     """
 
     def __init__(self, users: Users) -> None:
         self.users = users
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="twamp-keys")
-        # An unknown user costs what a known one does.
+        # The passphrase of unknown users, so that they cost as much time as known ones.
         self._nobody = secrets.token_bytes(16)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -30,7 +30,7 @@ class Authenticator:
     async def open_token(
         self, client: str, greeting: ServerGreeting, message: SetUpResponse
     ) -> SessionKeys | None:
-        """The session keys, or None: unknown user or wrong passphrase, who could tell which."""
+        """The session keys, or None: unknown user or wrong passphrase (deliberately indistinguishable)."""
         passphrase = self.users.get(user_of(message))
         turn = self._turns.setdefault(client, asyncio.Lock())
         async with turn:
@@ -46,5 +46,5 @@ class Authenticator:
 
 
 def user_of(message: SetUpResponse) -> str:
-    """The KeyID as text; whatever octets it has."""
+    """The user name in a Key ID; octets that are no UTF-8 are written as escapes."""
     return message.key_id.rstrip(b"\0").decode("utf-8", "backslashreplace")

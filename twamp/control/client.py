@@ -43,8 +43,12 @@ TIMEOUT = 10.0
 TIMEOUT_OF_MANY = 2.0  # to connect to an address that is not a name's last
 MAXIMUM_COUNT = 32768  # RFC 5357 section 6
 LEAST_COUNT = 1024  # RFC 4656 section 3.1
-# Strongest first.
-PREFERENCE = (Modes.ENCRYPTED, Modes.AUTHENTICATED, Modes.MIXED, Modes.UNAUTHENTICATED)
+PREFERENCE = (
+    Modes.ENCRYPTED,
+    Modes.AUTHENTICATED,
+    Modes.MIXED,
+    Modes.UNAUTHENTICATED,
+)  # strongest first
 SECURED = Modes.ENCRYPTED | Modes.AUTHENTICATED | Modes.MIXED
 
 _MEANING = {
@@ -56,7 +60,7 @@ _MEANING = {
     Accept.SA_NOT_FOUND: "no such IKEv2 security association",
 }
 
-# A Server that has vanished is noticed in half a minute, though nothing is said while sessions run.
+# TCP notices within half a minute that a Server has vanished, though no message is due while sessions run.
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
@@ -68,7 +72,7 @@ AnswerT = TypeVar("AnswerT", bound=Message)
 
 
 class Credentials(NamedTuple):
-    """A user of the Server's, for the secured modes."""
+    """A user of the Server and the passphrase, for the secured modes."""
 
     user: str
     passphrase: bytes
@@ -79,9 +83,9 @@ class Credentials(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRequest:
-    """What a test session shall be like (RFC 5357 section 3.5).
+    """The test session to request (RFC 5357 section 3.5).
 
-    ``sender_address`` and ``receiver_address`` default to those of the control connection and go out as
+    ``sender_address`` and ``receiver_address`` default to those of the control connection, and are sent as
     zero then.  ``padding_length`` in octets; ``start_time`` an NTP timestamp (0: at once);
     ``timeout_ns``: how long after Stop-Sessions the Session-Reflector still answers.
     """
@@ -98,7 +102,7 @@ class SessionRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedSession:
-    """A session that the Server has accepted, and the two ends of its test packets."""
+    """A session that the Server has accepted: its SID, and the two ends of its test packets."""
 
     sid: bytes
     sender: Endpoint
@@ -118,7 +122,7 @@ class ControlClient:
             …                                # a SessionSender measures
             await client.stop_sessions()
 
-    Every method raises :class:`~twamp.errors.Refused` when the Server says no,
+    Every method raises :class:`~twamp.errors.Refused` when the Server refuses,
     :class:`~twamp.errors.ProtocolError` when it breaks the rules or does not answer in time, and
     :class:`OSError` when the connection fails.
     """
@@ -156,9 +160,10 @@ class ControlClient:
     ) -> Self:
         """Connects to the first address of ``host`` that answers, and agrees on a mode.
 
-        That is the strongest of ``modes`` that the Server offers: by default unauthenticated, and with
-        ``credentials`` any but that, so that nothing is less protected than was meant.  A Server that asks
-        for more than ``maximum_count`` iterations to make a key is refused.
+        That is the strongest of ``modes`` that the Server offers.  The default is unauthenticated, and with
+        ``credentials`` any other mode, so that nothing is less protected than the caller meant.  Raises
+        :class:`~twamp.errors.Refused`, too, for a Server that asks for more than ``maximum_count``
+        iterations to make a key.
 
         ``timeout``: seconds for the connection and for every answer; ``family``: ``AF_INET``,
         ``AF_INET6`` or 0; ``source_address``: an address of this machine, or a name of one; ``dscp``
@@ -192,7 +197,7 @@ class ControlClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the connection; sessions that were not stopped end at the Server."""
+        """Closes the connection; the Server then ends sessions that were not stopped."""
         self._conversation.close(time.monotonic_ns())
         self._writer.close()
         with contextlib.suppress(OSError):
@@ -202,7 +207,7 @@ class ControlClient:
 
     @property
     def mode(self) -> Modes:
-        """The security mode that was agreed on."""
+        """The security mode of the connection."""
         return self._conversation.mode & SECURITY_MODES
 
     async def _set_up(
@@ -240,7 +245,7 @@ class ControlClient:
     async def _prove(
         self, greeting: ServerGreeting, mode: Modes, credentials: Credentials, maximum_count: int
     ) -> None:
-        """Sends the Token: that we know the passphrase, and the keys of this connection."""
+        """Sends the Token, which proves the passphrase and holds the keys of this connection."""
         if not LEAST_COUNT <= greeting.count <= maximum_count:
             await self._decline()
             raise Refused(
@@ -264,17 +269,17 @@ class ControlClient:
         )
 
     async def request_session(self, request: SessionRequest) -> AcceptedSession:
-        """Asks for a session; the Server may choose another Receiver Port than the one asked for."""
+        """Requests a session; the Server may choose another Receiver Port than the requested one."""
         self._send_request(request)
         return await self._receive_accept(request)
 
     async def request_sessions(
         self, requests: Iterable[SessionRequest], ahead: int = REQUESTS_AHEAD
     ) -> AsyncIterator[AcceptedSession]:
-        """Asks for many, in that order, with up to ``ahead`` (1..) requests that wait for their answers.
+        """Requests many sessions, in that order, with up to ``ahead`` (1..) requests unanswered.
 
-        That saves a round trip each.  :class:`~twamp.errors.Refused` ends it: what was asked for after that
-        one stays unanswered, and the connection is of no more use.
+        That saves a round trip each.  :class:`~twamp.errors.Refused` ends it: later requests stay
+        unanswered, and the connection cannot be used any more.
         """
         waiting: deque[SessionRequest] = deque()
         for request in requests:
@@ -321,20 +326,20 @@ class ControlClient:
         return packet_keys(sid, self._keys)
 
     async def start_sessions(self) -> None:
-        """From now on the Session-Reflector answers (RFC 5357 section 3.7)."""
+        """Starts the sessions: the Session-Reflector answers from now on (RFC 5357 section 3.7)."""
         self._send(StartSessions())
         answer = await self._receive(StartAck)
         self._insist(answer.accept, "to start the sessions", "RFC 4656 section 3.7")
 
     async def stop_sessions(self, accept: Accept = Accept.OK) -> None:
-        """Ends the sessions of this round; there is no answer (RFC 5357 section 3.8)."""
+        """Stops the sessions that were started; there is no answer (RFC 5357 section 3.8)."""
         self._send(StopSessions(accept, number_of_sessions=len(self._conversation.accepted)))
         await self._writer.drain()
 
     async def wait_for_the_end(self) -> None:
-        """While sessions run: returns never, but raises when the Server ends them or the connection.
+        """Waits while sessions run; never returns, but raises when the Server ends them or the connection.
 
-        A Server that has gone without a word is found out by TCP, within half a minute.
+        TCP notices within half a minute that a Server has vanished.
         """
         octets = await self._reader.read(READ_SIZE)
         if not octets:
@@ -348,7 +353,7 @@ class ControlClient:
         self._writer.write(self._conversation.send(message, time.monotonic_ns()))
 
     async def _receive(self, kind: type[AnswerT]) -> AnswerT:
-        """The answer that is due, which can only be of one kind."""
+        """Waits for the answer that is due, which can only be of one kind."""
         while True:
             now_ns = time.monotonic_ns()
             message = self._conversation.next_message(now_ns)
@@ -410,9 +415,10 @@ async def _open_connection(
     interface: str | None,
     dscp: int,
 ) -> socket.socket:
-    """A connected socket to the first candidate that answers; OSError, with each one's, if none does.
+    """A connected socket to the first candidate that answers.
 
-    They are tried in the resolver's order (RFC 6724).  One that has others behind it gets less time.
+    Candidates are tried in the resolver's order (RFC 6724); all but the last get less time.  Raises
+    :class:`OSError`, with the error of each candidate, when none answers.
     """
     failures: list[str] = []
     number = errno.EHOSTUNREACH

@@ -1,8 +1,8 @@
 """One TWAMP-Control connection, from the greeting to its end (RFC 5357 section 3).
 
 A connection is a coroutine that reads, asks the Conversation for the next message, and answers it; a
-message is handled by the method ``on_`` + its name.  Whatever a client sends or fails to send ends its
-own connection at most.
+message is handled by the method ``on_`` + its name.  A client can end its own connection, and no other,
+by what it sends or does not send.
 """
 
 import asyncio
@@ -18,15 +18,14 @@ from typing import Any
 from twamp.config.reflector import ReflectorConfig
 from twamp.control.admission import Admission, client_of
 from twamp.control.authenticator import Authenticator, user_of
+from twamp.control.requests import Limits, Refusal, judge
 from twamp.control.sessions import (
     UNPROTECTED,
     Control,
     GrantedSession,
     Protected,
-    Refusal,
     Sessions,
     SessionState,
-    read_request,
 )
 from twamp.endpoint import Endpoint
 from twamp.errors import IntegrityError, ProtocolError
@@ -52,7 +51,7 @@ logger = logging.getLogger("twamp.connection")
 READ_SIZE = 4096
 CLOSE_WITHIN = 1.0  # seconds for a client to take what is still to be sent
 
-# What can go wrong, beside what is refused; counted from 0.
+# The events of a Server that are counted, beside refusals.
 EVENTS = (
     *("accept_failed", "authentication_failed", "clock_stepped", "hmac_failed", "interface_lost"),
     *("maximum_connection_duration", "mode_refused", "protocol_error", "reload_failed"),
@@ -62,7 +61,7 @@ EVENTS = (
 
 @dataclass(eq=False)
 class Service:
-    """What the connections of one Server share; the Server replaces ``config`` and ``offered`` at a reload."""
+    """The state that all connections of a Server share; a reload replaces ``config`` and ``offered``."""
 
     config: ReflectorConfig
     offered: Modes
@@ -127,11 +126,11 @@ class Connection:
 
     @property
     def has_sessions(self) -> bool:
-        """Whether a test session of it is not stopped yet."""
+        """Whether one of its test sessions has not ended."""
         return any(session.state is not SessionState.ENDED for session in self.sessions)
 
     async def serve(self) -> None:
-        """The whole life of the connection; sessions that are not stopped end with it."""
+        """Serves the connection until it ends; sessions that are not stopped end with it."""
         self._task = asyncio.current_task()
         self._log("connection_start", "connected to %s", self.local)
         reason = "shutting down"
@@ -139,7 +138,7 @@ class Connection:
             reason = await self._converse()
         except IntegrityError as error:
             self._service.events["hmac_failed"] += 1
-            reason = f"tampered with, or broken: {error}"
+            reason = f"an HMAC is wrong: {error}"
         except ProtocolError as error:
             self._service.events["protocol_error"] += 1
             reason = f"protocol error: {error}"
@@ -159,20 +158,20 @@ class Connection:
             await self._close()
 
     def end(self, reason: str) -> None:
-        """Ends the connection now, whatever it waits for."""
+        """Ends the connection at once, whatever it waits for."""
         if not self._end_reason:
             self._end_reason = reason
             if self._task is not None:
                 self._task.cancel()
 
     def reconfigure(self) -> None:
-        """Takes over the timeouts of the Service's config, which has changed."""
+        """Applies the timeouts of the Service's new config."""
         self._conversation.timers = self._service.timers
         self._watch()
         self._watch_duration()
 
     async def _converse(self) -> str:
-        """Reads and answers until one end has had enough; returns why."""
+        """Reads and answers until one end closes; returns the reason."""
         self._send(self.greeting)
         self._watch_duration()
         while self.state is not State.CLOSED:
@@ -197,13 +196,13 @@ class Connection:
         self._outgoing += self._conversation.send(message, time.monotonic_ns())
 
     def _flush(self) -> None:
-        """All that is to be said, in one go: a client may have asked for a lot at once."""
+        """Writes all answers at once: a client may have sent many commands together."""
         if self._outgoing:
             self._writer.write(bytes(self._outgoing))
             self._outgoing.clear()
 
     def _log(self, event: str, text: str, *values: object, **fields: object) -> None:
-        """One event of the connection, as a line and as fields."""
+        """Logs an event of the connection, as a line and as fields."""
         logger.info(
             f"%s {text}",
             self.remote,
@@ -235,7 +234,7 @@ class Connection:
             self._service.handshake_timeouts += 1
         elif expiry is Expiry.SERVWAIT:
             self._service.events["servwait"] += 1
-        self._writer.transport.abort()  # who did not speak in time need not be waited for
+        self._writer.transport.abort()  # do not wait for a silent client
         self.end(f"timer: {expiry.value}")
 
     def _watch_duration(self) -> None:
@@ -260,17 +259,17 @@ class Connection:
     async def _close(self) -> None:
         self._flush()
         self._writer.close()
-        # A client that does not read must not keep us: what it has not taken by then is lost to it.
+        # A client that does not read must not keep the connection open: it loses what it has not read.
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
             self._writer.transport.abort()
 
-    # ---- what the client says ----------------------------------------------------------------------
+    # ---- messages of the client --------------------------------------------------------------------
 
     async def on_set_up_response(self, message: SetUpResponse) -> Message | None:
-        """RFC 4656 section 3.1: the client has chosen; what was not offered is refused."""
+        """RFC 4656 section 3.1: refuses a mode that was not offered, else sets the connection up."""
         if not message.mode:
             return None  # it declined, and the conversation is closed
         fault = check_mode(self.greeting.modes, message.mode)
@@ -344,16 +343,9 @@ class Connection:
         return AcceptSession(Accept.OK, port=session.local.port, sid=session.sid)
 
     def _grant(self, request: RequestTWSession) -> GrantedSession:
-        if self._service.draining:
-            raise Refusal(Accept.TEMPORARY_RESOURCE_LIMITATION, "draining", "shutting down")
-        asked = read_request(request, self.local, self.remote)
         maximum = self._service.config.maximum_sessions_per_connection
-        if len(self.sessions) >= maximum:
-            raise Refusal(
-                Accept.TEMPORARY_RESOURCE_LIMITATION,
-                "maximum_sessions_per_connection",
-                f"{maximum} sessions on this connection (maximum-sessions-per-connection)",
-            )
+        limits = Limits(self._service.draining, len(self.sessions), maximum)
+        asked = judge(request, self.local, self.remote, limits)
         sid = self._service.sessions.next_sid(asked.local)
         session = self._service.sessions.accept(
             sid, asked, Control(self.id, self.remote, self.local), self._protected(sid)
@@ -368,7 +360,7 @@ class Connection:
         return Protected(self.mode, packet_keys(sid, self._keys))
 
     async def on_start_sessions(self, _: StartSessions) -> Message:
-        """RFC 5357 section 3.7: all accepted sessions begin, and the answer goes at once."""
+        """RFC 5357 section 3.7: starts all accepted sessions, and answers at once."""
         for session in self.sessions:
             self._service.sessions.start(session, self._on_refwait)
         logger.info("%s started %d sessions", self.remote, len(self.sessions))
@@ -391,7 +383,7 @@ class Connection:
         return AcceptSession(Accept.NOT_SUPPORTED)
 
     def _on_refwait(self) -> None:
-        """A session has ended by REFWAIT; with the last one, SERVWAIT runs again (RFC 5357 section 3.1)."""
+        """Restarts SERVWAIT when REFWAIT has ended the last session (RFC 5357 section 3.1)."""
         if not self.has_sessions:
             self._conversation.resume_servwait(time.monotonic_ns())
             self._watch()

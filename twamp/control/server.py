@@ -1,7 +1,7 @@
 """The Server: TWAMP-Control on TCP, one Connection per client (RFC 5357 section 3).
 
-It listens, admits, and owns the connections; :mod:`twamp.control.connection` is what happens on each, and
-:mod:`twamp.control.sessions` what they may ask for.
+It listens, admits clients, and owns the connections; :mod:`twamp.control.connection` serves each, and
+:mod:`twamp.control.sessions` holds the test sessions that they request.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ logger = logging.getLogger("twamp.server")
 ACCEPT_PAUSE = 0.1  # seconds without accepting when descriptors have run out
 DRAIN_LOOK = 0.05  # seconds between looks at what is left
 MOST_HANDSHAKES = 8192
-# Descriptors that handshakes leave: for who wants to see what is going on, and clients on their way out.
+# Descriptors that handshakes leave free: for status requests, and for connections that are closing.
 SPARE_DESCRIPTORS = 16
 
 
 def offered_modes(names: Sequence[str], users: Users) -> Modes:
-    """What ``mode`` asks for (names, or ``no-`` names) of what can be served; secured modes need users.
+    """The modes that ``mode`` names (or all but its ``no-`` names); secured modes need users.
 
     Raises :class:`~twamp.errors.ConfigError` for a mode that cannot be served.
     """
@@ -63,7 +63,7 @@ def offered_modes(names: Sequence[str], users: Users) -> Modes:
 
 
 def most_handshakes() -> int:
-    """Half of the descriptors that there are, the rest being for sessions and who is set up."""
+    """The limit of handshakes: half of the descriptors; the rest is for sessions and connections."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(16, min(MOST_HANDSHAKES, descriptors // 2))
 
@@ -71,7 +71,7 @@ def most_handshakes() -> int:
 class Server:
     """Listens for TWAMP-Control and grants test sessions of ``reflector``.
 
-    ``async with Server(config, reflector) as server:`` listens; ``server.addresses`` says where.  Raises
+    ``async with Server(config, reflector) as server:`` listens; ``server.addresses`` tells where.  Raises
     :class:`OSError` when it cannot listen.  ``listeners`` are sockets that listen already, and the Server's
     from now on.  The reflector is the caller's to close, after the Server.
     """
@@ -99,7 +99,7 @@ class Server:
             ),
             events=Counter(),
         )
-        self.accepted = 0  # TCP connections since the start, whatever came of them
+        self.accepted = 0  # TCP connections since the start, also refused ones
         self.ended = 0
         # The kernel gives the lowest number that is free, so a number tells how many are left.
         self._high_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
@@ -110,7 +110,7 @@ class Server:
 
     @property
     def config(self) -> ReflectorConfig:
-        """What is in force."""
+        """The options in force."""
         return self.service.config
 
     @property
@@ -119,17 +119,17 @@ class Server:
 
     @property
     def connections(self) -> Collection[Connection]:
-        """All of them, handshaking or set up."""
+        """All connections, handshaking or established."""
         return self._connections.keys()
 
     @property
     def events(self) -> Counter[str]:
-        """What went wrong, by name, since the start."""
+        """The number of events since the start, by name (:data:`~twamp.control.connection.EVENTS`)."""
         return self.service.events
 
     @property
     def addresses(self) -> Sequence[Endpoint]:
-        """Where TWAMP-Control is listened for."""
+        """The addresses and ports that the Server listens on."""
         return [Endpoint.from_sockaddr(listener.getsockname()) for listener in self._listeners]
 
     # ---- life ------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Server:
         await self.aclose()
 
     def listen(self, listeners: Sequence[socket.socket]) -> None:
-        """Accepts on these sockets from now on, and no more on those before."""
+        """Accepts connections on these sockets from now on, and closes the sockets before."""
         listeners = list(listeners)
         self._stop_accepting(but=listeners)
         self._listeners = listeners
@@ -151,7 +151,7 @@ class Server:
             self._accepting.append(self._spawn(self._accept_connections(listener)))
 
     def reconfigure(self, config: ReflectorConfig, users: Users) -> None:
-        """Other options for all connections and sessions; every one of them stays.
+        """Applies other options to all connections and sessions, and ends none of them.
 
         Raises :class:`~twamp.errors.ConfigError`, and changes nothing, for modes that cannot be served.
         """
@@ -166,7 +166,7 @@ class Server:
             connection.reconfigure()
 
     async def drain(self, seconds: float) -> bool:
-        """Accepts nothing more and lets what runs come to its end; False when ``seconds`` were too few."""
+        """Accepts nothing more and waits until all sessions end; False when ``seconds`` were too few."""
         self.service.draining = True
         self._stop_accepting()
         with contextlib.suppress(TimeoutError):
@@ -179,7 +179,7 @@ class Server:
         return not self._connections and not len(self.sessions)
 
     async def aclose(self) -> None:
-        """Accepts no more, ends every connection and every session."""
+        """Stops accepting, and ends every connection and every session."""
         self._stop_accepting()
         for task in self._tasks:
             task.cancel()
@@ -226,12 +226,12 @@ class Server:
             self._admit(sock)
 
     def _admit(self, sock: socket.socket) -> None:
-        """Lets a client in, or shows it the door at no cost of ours."""
+        """Admits a client, or refuses it before spending anything on it."""
         try:
             local = Endpoint.from_sockaddr(sock.getsockname())
             remote = Endpoint.from_sockaddr(sock.getpeername())
         except OSError as error:
-            logger.info("a client left at once: %s", error)
+            logger.info("a client left before it was greeted: %s", error)
             sock.close()
             return
         if not self.service.admission.lists(remote.address):
@@ -257,7 +257,7 @@ class Server:
         )
 
     def _turn_away(self, sock: socket.socket) -> None:
-        """Greets with Modes 0, which means no (RFC 4656 section 3.1), and closes."""
+        """Greets with Modes 0, which refuses the connection (RFC 4656 section 3.1), and closes it."""
         greeting = ServerGreeting(
             Modes(0),
             challenge=secrets.token_bytes(16),
@@ -274,12 +274,12 @@ class Server:
                 follow_syn_dscp(sock)
             reader, writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE)
         except OSError as error:
-            logger.info("a client left at once: %s", error)
+            logger.info("a client left before it was greeted: %s", error)
             sock.close()
             return
         connection = Connection(self.service, reader, writer, local, remote)
         admission = self.service.admission
-        if no_room:  # two go for one that comes, and so they become fewer
+        if no_room:  # two end for one that begins, so that there are fewer
             self._drop(admission.give_way())
             self._drop(admission.give_way())
         self._drop(admission.begin(connection, remote.address))
@@ -304,6 +304,6 @@ def accept_remedies() -> dict[int, str]:
 
 
 def reset(sock: socket.socket) -> None:
-    """Ends a TCP connection at once, without a state that lingers."""
+    """Closes a TCP connection with a reset, so that the kernel keeps no state of it."""
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

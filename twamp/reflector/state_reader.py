@@ -13,8 +13,8 @@ from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Given, key_of, rows, written
 from twamp.control.admission import REASONS as CONNECTION_REASONS
 from twamp.control.connection import EVENTS, Connection, mode_text
+from twamp.control.requests import REASONS as SESSION_REASONS
 from twamp.control.server import Server
-from twamp.control.sessions import REASONS as SESSION_REASONS
 from twamp.control.sessions import GrantedSession
 from twamp.endpoint import Endpoint
 from twamp.engine.clock_model import ClockModel

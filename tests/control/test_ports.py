@@ -1,0 +1,175 @@
+"""The pool of test ports: which port a session gets, and who shares it."""
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+import pytest
+
+from tests.support.by_hand import (
+    ANSWER_WITHIN,
+    Probe,
+    RawClient,
+    Responder,
+    free_port,
+    run,
+)
+from twamp.control.ports import Ports
+from twamp.endpoint import Endpoint
+from twamp.protocol.control_messages import (
+    AcceptSession,
+)
+from twamp.protocol.registries import Accept
+
+HOST = Endpoint(ip_address("127.0.0.1"), 0)
+
+
+def at(port: int) -> Endpoint:
+    return HOST._replace(port=port)
+
+
+def given(ports: Ports, wanted: int = 0) -> int:
+    """The port that the next session gets when every port can be opened."""
+    local = next(ports.candidates(at(wanted)))
+    ports.use(local)
+    return local.port
+
+
+def test_unused_ports_are_given_in_turn_and_then_shared() -> None:
+    ports = Ports((7000, 7002))
+    assert [given(ports) for _ in range(7)] == [7000, 7001, 7002, 7000, 7001, 7002, 7000]
+
+
+def test_the_wanted_port_comes_first_if_it_is_in_the_range() -> None:
+    ports = Ports((7000, 7002))
+    assert given(ports, wanted=7002) == 7002
+    assert given(ports, wanted=7002) == 7002
+    assert given(ports, wanted=9999) == 7000
+
+
+def test_every_port_is_a_candidate_the_unused_ones_before_the_used() -> None:
+    ports = Ports((7000, 7003))
+    for port in (7001, 7002):
+        ports.use(at(port))
+    found = [local.port for local in ports.candidates(HOST)]
+    assert (sorted(found[:2]), sorted(found[2:])) == ([7000, 7003], [7001, 7002])
+
+
+def test_a_port_is_used_until_its_last_session_releases_it() -> None:
+    ports = Ports((7000, 7000))
+    for _ in range(2):
+        ports.use(at(7000))
+    assert not ports.is_used(at(7000)._replace(address=ip_address("127.0.0.2")))
+    ports.release(at(7000))
+    assert ports.is_used(at(7000))
+    ports.release(at(7000))
+    assert not ports.is_used(at(7000))
+
+
+def test_another_range_is_for_new_sessions_and_keeps_the_uses() -> None:
+    ports = Ports((7000, 7001))
+    assert given(ports) == 7000
+    ports.reconfigure((7001, 7002))
+    assert str(ports) == "7001-7002"
+    assert [given(ports) for _ in range(2)] == [7001, 7002]
+    assert ports.is_used(at(7000))
+
+
+def test_a_socket_is_opened_on_the_port_and_the_device() -> None:
+    with Ports((1, 65535), "lo").open(HOST) as sock:
+        assert Endpoint.from_sockaddr(sock.getsockname()).address == HOST.address
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b"lo\0"
+
+
+def test_a_port_of_another_program_cannot_be_opened() -> None:
+    with Probe() as stranger, pytest.raises(OSError, match="in use"):
+        Ports((1, 65535)).open(at(stranger.port))
+
+
+# ---- over the wire -------------------------------------------------------------------------------
+
+
+def test_the_asked_receiver_port_is_honoured_in_range_and_replaced_outside() -> None:
+    async def test() -> None:
+        port = free_port()
+        async with (
+            Responder.listening(test_ports=(port, port)) as responder,
+            RawClient.connected(responder) as client,
+        ):
+            with Probe() as one, Probe() as two:
+                assert (await client.ask(one.request(receiver_port=port))).port == port
+                answer = await client.ask(two.request(receiver_port=port - 1))
+                assert (answer.accept, answer.port) == (Accept.OK, port)
+
+    run(test)
+
+
+def test_a_single_port_is_shared_and_the_second_session_of_one_sender_is_refused() -> None:
+    async def test() -> None:
+        port = free_port()
+        async with (
+            Responder.listening(test_ports=(port, port)) as responder,
+            RawClient.connected(responder) as client,
+        ):
+            with Probe() as one, Probe() as two:
+                assert (await client.ask(one.request())).port == port
+                assert (await client.ask(two.request())).port == port
+                answer = await client.ask(one.request())
+                assert answer == AcceptSession(Accept.TEMPORARY_RESOURCE_LIMITATION)
+                await client.start()
+                assert (await one.measure(port)).sequence_number == 0
+                assert (await two.measure(port)).sequence_number == 0
+                assert (await one.measure(port)).sequence_number == 1
+
+    run(test)
+
+
+def test_ports_in_use_by_other_programs_are_passed_over() -> None:
+    async def test() -> None:
+        with Probe() as stranger:
+            ports = (stranger.port, min(stranger.port + 20, 65535))
+            async with (
+                Responder.listening(test_ports=ports) as responder,
+                RawClient.connected(responder) as client,
+            ):
+                with Probe() as probe:
+                    answer = await client.ask(probe.request(receiver_port=stranger.port))
+                    assert answer.accept is Accept.OK
+                    assert answer.port != stranger.port
+
+    run(test)
+
+
+def test_no_port_left_is_a_temporary_refusal() -> None:
+    async def test() -> None:
+        with Probe() as stranger:
+            ports = (stranger.port, stranger.port)
+            async with (
+                Responder.listening(test_ports=ports) as responder,
+                RawClient.connected(responder) as client,
+            ):
+                with Probe() as probe:
+                    for _ in range(2):
+                        answer = await client.ask(probe.request())
+                        assert answer == AcceptSession(Accept.TEMPORARY_RESOURCE_LIMITATION)
+
+    run(test)
+
+
+def test_a_client_that_dies_frees_its_sessions_and_ports() -> None:
+    async def test() -> None:
+        port = free_port()
+        async with Responder.listening(test_ports=(port, port)) as responder:
+            with Probe() as probe:
+                async with RawClient.connected(responder) as client:
+                    await client.ask(probe.request())
+                    await client.start()
+                    client.writer.transport.abort()
+                await responder.sessions_left(0)
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    while responder.reflector.stats().sockets:
+                        await asyncio.sleep(0.002)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                    sock.bind(("127.0.0.1", port))  # anybody may have it now
+
+    run(test)

@@ -1,0 +1,136 @@
+"""Judging a Request-TW-Session: what it asks for, or why it is refused (RFC 5357 section 3.5)."""
+
+import errno
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from twamp.endpoint import Endpoint, IPAddress
+from twamp.protocol.control_messages import RequestTWSession, dscp_from_type_p_descriptor
+from twamp.protocol.registries import Accept
+from twamp.protocol.timestamps import ns_from_interval
+
+# The reply to the longest request must fit into a UDP datagram: 65,535 octets less IPv4 and UDP headers, and
+# less the longest header of a Session-Reflector's packet.
+MAXIMUM_PADDING = 65_507 - 112
+
+# The reasons for which requests are refused, as they are counted.
+REASONS = (
+    *("draining", "internal_error", "maximum_sessions", "maximum_sessions_per_connection"),
+    *("no_port", "no_resources", "not_supported"),
+)
+
+
+class Refusal(Exception):
+    """A request that is not granted.
+
+    ``accept`` goes to the client, ``reason`` (one of :data:`REASONS`) is counted, the text is logged.
+    """
+
+    def __init__(self, accept: Accept, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.accept = accept
+        self.reason = reason
+
+
+class Limits(NamedTuple):
+    """The state of the connection that a request came on."""
+
+    draining: bool  # the Server shuts down and grants nothing more
+    sessions: int  # the connection has
+    maximum_sessions: int  # the connection may have
+
+
+class Asked(NamedTuple):
+    """The session that a request asks for; its zero addresses are replaced, ``local.port`` 0 is any."""
+
+    local: Endpoint
+    peer: Endpoint
+    dscp: int
+    padding_length: int
+    timeout_ns: int
+
+
+def judge(request: RequestTWSession, server: Endpoint, client: Endpoint, limits: Limits) -> Asked:
+    """The session that a request asks for, on the connection between ``server`` and ``client``.
+
+    Raises :class:`Refusal`: Accept 3 for what no Server of this kind supports, 5 for a limit.
+    """
+    if limits.draining:
+        raise Refusal(Accept.TEMPORARY_RESOURCE_LIMITATION, "draining", "shutting down")
+    fault = _fault_of(request)
+    if fault is not None:
+        raise _not_supported(fault)
+    local = _address_of(request.receiver_address, request.ip_version, server)
+    peer = _address_of(request.sender_address, request.ip_version, client)
+    if limits.sessions >= limits.maximum_sessions:
+        raise Refusal(
+            Accept.TEMPORARY_RESOURCE_LIMITATION,
+            "maximum_sessions_per_connection",
+            f"{limits.maximum_sessions} sessions on this connection"
+            " (maximum-sessions-per-connection)",
+        )
+    return Asked(
+        local=local._replace(port=request.receiver_port),
+        peer=peer._replace(port=request.sender_port),
+        dscp=request.type_p_descriptor >> 24,
+        padding_length=request.padding_length,
+        timeout_ns=ns_from_interval(request.timeout),
+    )
+
+
+def _fault_of(request: RequestTWSession) -> str | None:
+    """The first thing in a request that is not supported, or None."""
+    if request.ip_version not in (4, 6):
+        return f"IP version {request.ip_version} is neither 4 nor 6"
+    if request.conf_sender or request.conf_receiver:
+        return "Conf-Sender and Conf-Receiver must be 0"
+    if request.number_of_schedule_slots or request.number_of_packets:
+        return "schedule slots and number of packets must be 0"
+    if dscp_from_type_p_descriptor(request.type_p_descriptor) is None:
+        return f"Type-P Descriptor {request.type_p_descriptor:#010x} is no DSCP"
+    if request.padding_length > MAXIMUM_PADDING:
+        return f"padding of {request.padding_length} octets fits no datagram"
+    if request.sender_port == 0:
+        return "Sender Port 0 cannot be answered"
+    return None
+
+
+def _address_of(octets: bytes, ip_version: int, fallback: Endpoint) -> Endpoint:
+    """The address in an address field; zero stands for the connection's own (RFC 5357 section 3.5)."""
+    significant = octets[:4] if ip_version == 4 else octets
+    if not any(significant):
+        if fallback.ip_version != ip_version:
+            raise _not_supported(
+                f"a zero IPv{ip_version} address on an IPv{fallback.ip_version} connection"
+            )
+        return fallback
+    address: IPAddress = IPv4Address(significant) if ip_version == 4 else IPv6Address(significant)
+    if address.is_multicast or address == IPv4Address("255.255.255.255"):
+        raise _not_supported(f"{address} is not the address of one host")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        raise _not_supported(f"{address} is an IPv4 address: ask with IP version 4")
+    return Endpoint(address, 0, fallback.scope_id if address.is_link_local else 0)
+
+
+def _not_supported(text: str) -> Refusal:
+    return Refusal(Accept.NOT_SUPPORTED, "not_supported", text)
+
+
+_REFUSAL_OF_ERRNO = {
+    errno.EADDRNOTAVAIL: (Accept.NOT_SUPPORTED, "not_supported"),
+    errno.EMFILE: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENFILE: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENOBUFS: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENOMEM: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENODEV: (Accept.TEMPORARY_RESOURCE_LIMITATION, "no_resources"),
+    errno.ENOSPC: (Accept.TEMPORARY_RESOURCE_LIMITATION, "maximum_sessions"),
+}
+
+
+def refusal_of(error: OSError, local: Endpoint) -> Refusal:
+    """The refusal of a session that cannot be opened at ``local`` (RFC 4656 section 3.3)."""
+    accept, reason = _REFUSAL_OF_ERRNO.get(
+        error.errno or 0, (Accept.INTERNAL_ERROR, "internal_error")
+    )
+    text = "every session is in use" if error.errno == errno.ENOSPC else str(error)
+    return Refusal(accept, reason, f"{local.address}: {text}")
