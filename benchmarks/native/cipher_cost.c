@@ -27,20 +27,20 @@ int main(int argc, char **argv)
 
     if (argc != 3)
         return 2;
-    cipher = tw_cipher_open((uint8_t)strtoul(argv[1], NULL, 10), &keys);
+    cipher = tw_crypto_open((uint8_t)strtoul(argv[1], NULL, 10), &keys);
     count = strtoul(argv[2], NULL, 10);
     if (cipher == NULL || count == 0)
         return 2;
-    tw_cipher_seal_request(cipher, sealed);
+    tw_crypto_seal_request(cipher, sealed);
     begin = cpu_ns();
     for (unsigned long i = 0; i < count; i++) {
         uint8_t request[LENGTH], reply[LENGTH] = {0};
 
         memcpy(request, sealed, sizeof request);
-        good += (unsigned long)tw_cipher_unseal_request(cipher, request);
-        tw_cipher_seal_reply(cipher, reply);
+        good += (unsigned long)tw_crypto_unseal_request(cipher, request);
+        tw_crypto_seal_reply(cipher, reply);
     }
     printf("%.1f\n", (double)(cpu_ns() - begin) / (double)count);
-    tw_cipher_close(cipher);
+    tw_crypto_close(cipher);
     return good == count ? 0 : 1;
 }

@@ -9,7 +9,7 @@
 
 struct tw_reflector;
 
-/* Who reads the clock for T2. */
+/* Which clock T2 is read from, and by whom. */
 enum tw_timestamp {
     TW_TIMESTAMP_AUTO,    /* the kernel, and this program where the kernel gives no stamp */
     TW_TIMESTAMP_KERNEL,  /* the same, but a kernel that cannot stamp is an error */
@@ -17,7 +17,7 @@ enum tw_timestamp {
     TW_TIMESTAMP_HARDWARE /* the network device, as far as a model of its clock is known; or auto */
 };
 
-/* How T2 and T3 leave; the Error Estimate's Z bit tells (RFC 8186). */
+/* The format of T2 and T3; the Error Estimate's Z bit says which (RFC 8186). */
 enum tw_format { TW_FORMAT_NTP, TW_FORMAT_PTP };
 
 struct tw_reflector_config {
@@ -30,7 +30,7 @@ struct tw_reflector_config {
     uint32_t spin_us;         /* how long the loop looks for packets before it sleeps */
     uint8_t timestamp;        /* enum tw_timestamp */
     uint8_t timestamp_format; /* enum tw_format */
-    uint8_t t3_correction;    /* whether T3 is corrected by what is known of its error */
+    uint8_t t3_correction;    /* whether the measured error of T3 is added to it */
     uint8_t reserved;
 };
 
@@ -67,21 +67,21 @@ struct tw_reflector_stats {
     uint32_t t3_chunk;       /* replies under one T3 now, in eighths */
 };
 
-/* How much later than its T3 a reply has left, of those that asked. */
+/* How much later than their T3 sampled replies have left. */
 struct tw_t3_error_stats {
     struct tw_histogram error;
-    uint64_t missed;        /* asked for, and never told */
+    uint64_t missed;        /* samples whose stamp never came */
     uint64_t early;         /* left before its T3; in the histogram as 0 */
-    uint32_t correction_ns; /* is added to the clock for T3, now */
-    uint32_t source;        /* enum tw_source: who tells, now */
+    uint32_t correction_ns; /* added to the clock for T3 now */
+    uint32_t source;        /* enum tw_source of the stamps now */
 };
 
 int tw_reflector_open(const struct tw_reflector_config *config, struct tw_reflector **reflector);
 
-/* After the thread that runs it has been joined. */
+/* To be called after the thread that runs it has been joined. */
 void tw_reflector_close(struct tw_reflector *reflector);
 
-/* Packets of started sessions per second and client, from now on; 0 = no limit.  A client is an
+/* Limits the packets per second and client from now on; 0 = no limit.  A client is an
  * IPv4 address, or a /64 of IPv6, whatever its sessions; a tenth of a second's worth of packets,
  * and 16 in any case, may come at once. */
 int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit);
@@ -93,7 +93,7 @@ int tw_reflector_run(struct tw_reflector *reflector);
 int tw_reflector_step(struct tw_reflector *reflector, int timeout_ms);
 int tw_reflector_stop(struct tw_reflector *reflector);
 
-/* Makes the loop take a turn, though no packet came: turns will tell whether it still does. */
+/* Makes the loop take a turn without a packet; TW_COUNTER_TURNS shows whether it did. */
 int tw_reflector_nudge(struct tw_reflector *reflector);
 
 /* Adds a session, not yet started; returns its id.  The socket of config->local is shared by
@@ -111,8 +111,8 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
 int64_t tw_reflector_add_light(struct tw_reflector *reflector, const struct tw_endpoint *local,
                                int fd);
 
-/* Who may use light sessions, from now on: copied; none at all = everybody.  -EINVAL for what is no
- * prefix, or more than TW_LIGHT_CLIENTS_MAX. */
+/* Sets the clients that may use light sessions from now on; the prefixes are copied, and none at
+ * all means everybody.  -EINVAL for a malformed prefix, or more than TW_LIGHT_CLIENTS_MAX. */
 int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
                                    uint32_t count);
 
@@ -125,16 +125,16 @@ int tw_reflector_remove(struct tw_reflector *reflector, int64_t id);
 int tw_reflector_session_stats(struct tw_reflector *reflector, int64_t id,
                                struct tw_session_stats *stats);
 
-/* Many sessions at once: found[i] is 0 for a stale id, and stats[i] zeroed.  Returns how many there
- * are.  The loop gets its turn in between: it is no snapshot of all at one moment. */
+/* Reads many sessions at once: found[i] is 0 for a stale id, and stats[i] zeroed.  Returns how many
+ * were found.  The loop runs in between, so this is no snapshot of one moment. */
 int tw_reflector_session_stats_of(struct tw_reflector *reflector, const int64_t *ids,
                                   uint32_t count, struct tw_session_stats *stats, uint8_t *found);
 void tw_reflector_stats(struct tw_reflector *reflector, struct tw_reflector_stats *stats);
 void tw_reflector_t3_error(struct tw_reflector *reflector, struct tw_t3_error_stats *t3_error);
 
-/* How much later than the device's the kernel's receive stamp was, of packets that have both. */
+/* Reads how much later than the device the kernel stamped packets, of those with both stamps. */
 void tw_reflector_receive_lag(struct tw_reflector *reflector, struct tw_histogram *lag);
 
-/* What is known of the devices' clocks, from now on; -EINVAL for more than TW_CLOCK_MODELS_MAX. */
+/* Sets the models of the devices' clocks from now on; -EINVAL for more than TW_CLOCK_MODELS_MAX. */
 int tw_reflector_set_clock_models(struct tw_reflector *reflector,
                                   const struct tw_clock_model *models, uint32_t count);

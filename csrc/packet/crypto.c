@@ -57,7 +57,7 @@ static void begin_hmac(SHA_CTX *state, const uint8_t key[32], uint8_t pad)
     OPENSSL_cleanse(block, sizeof block);
 }
 
-struct tw_cipher *tw_cipher_open(uint8_t mode, const struct tw_test_keys *keys)
+struct tw_cipher *tw_crypto_open(uint8_t mode, const struct tw_test_keys *keys)
 {
     struct tw_cipher *cipher;
 
@@ -74,13 +74,13 @@ struct tw_cipher *tw_cipher_open(uint8_t mode, const struct tw_test_keys *keys)
     cipher->encryptor = schedule(keys->aes, 1);
     cipher->decryptor = schedule(keys->aes, 0);
     if (cipher->encryptor == NULL || cipher->decryptor == NULL) {
-        tw_cipher_close(cipher);
+        tw_crypto_close(cipher);
         return NULL;
     }
     return cipher;
 }
 
-void tw_cipher_close(struct tw_cipher *cipher)
+void tw_crypto_close(struct tw_cipher *cipher)
 {
     if (cipher == NULL)
         return;
@@ -89,7 +89,7 @@ void tw_cipher_close(struct tw_cipher *cipher)
     OPENSSL_clear_free(cipher, sizeof *cipher);
 }
 
-void tw_cipher_retire(struct tw_cipher **list, struct tw_cipher *cipher)
+void tw_crypto_retire(struct tw_cipher **list, struct tw_cipher *cipher)
 {
     if (cipher == NULL)
         return;
@@ -97,17 +97,17 @@ void tw_cipher_retire(struct tw_cipher **list, struct tw_cipher *cipher)
     *list = cipher;
 }
 
-void tw_cipher_close_retired(struct tw_cipher **list)
+void tw_crypto_close_retired(struct tw_cipher **list)
 {
     while (*list != NULL) {
         struct tw_cipher *cipher = *list;
 
         *list = cipher->next;
-        tw_cipher_close(cipher);
+        tw_crypto_close(cipher);
     }
 }
 
-int tw_cipher_mode(const struct tw_cipher *cipher)
+int tw_crypto_mode(const struct tw_cipher *cipher)
 {
     return cipher->mode;
 }
@@ -156,22 +156,22 @@ static void seal(struct tw_cipher *cipher, uint8_t *packet, uint8_t protected_oc
         memset(packet, 0, protected_octets); /* never in clear: the peer will drop it */
 }
 
-int tw_cipher_unseal_request(struct tw_cipher *cipher, uint8_t *packet)
+int tw_crypto_unseal_request(struct tw_cipher *cipher, uint8_t *packet)
 {
     return unseal(cipher, packet, cipher->request_octets, REQUEST_HMAC_AT);
 }
 
-int tw_cipher_unseal_reply(struct tw_cipher *cipher, uint8_t *packet)
+int tw_crypto_unseal_reply(struct tw_cipher *cipher, uint8_t *packet)
 {
     return unseal(cipher, packet, cipher->reply_octets, REPLY_HMAC_AT);
 }
 
-void tw_cipher_seal_request(struct tw_cipher *cipher, uint8_t *packet)
+void tw_crypto_seal_request(struct tw_cipher *cipher, uint8_t *packet)
 {
     seal(cipher, packet, cipher->request_octets, REQUEST_HMAC_AT);
 }
 
-void tw_cipher_seal_reply(struct tw_cipher *cipher, uint8_t *packet)
+void tw_crypto_seal_reply(struct tw_cipher *cipher, uint8_t *packet)
 {
     seal(cipher, packet, cipher->reply_octets, REPLY_HMAC_AT);
 }
@@ -179,18 +179,18 @@ void tw_cipher_seal_reply(struct tw_cipher *cipher, uint8_t *packet)
 int tw_crypto_packet(uint8_t mode, const struct tw_test_keys *keys, int is_reply, int do_seal,
                      uint8_t *packet)
 {
-    struct tw_cipher *cipher = tw_cipher_open(mode, keys);
+    struct tw_cipher *cipher = tw_crypto_open(mode, keys);
     int good = 1;
 
     if (cipher == NULL)
         return -EINVAL;
     if (do_seal && is_reply)
-        tw_cipher_seal_reply(cipher, packet);
+        tw_crypto_seal_reply(cipher, packet);
     else if (do_seal)
-        tw_cipher_seal_request(cipher, packet);
+        tw_crypto_seal_request(cipher, packet);
     else
-        good = is_reply ? tw_cipher_unseal_reply(cipher, packet)
-                        : tw_cipher_unseal_request(cipher, packet);
-    tw_cipher_close(cipher);
+        good = is_reply ? tw_crypto_unseal_reply(cipher, packet)
+                        : tw_crypto_unseal_request(cipher, packet);
+    tw_crypto_close(cipher);
     return good ? 0 : -EBADMSG;
 }

@@ -193,12 +193,12 @@ static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *repl
     int result;
 
     if (cipher != NULL && length >= verdict->layout->shortest_request &&
-        !tw_cipher_unseal_request(cipher, request))
+        !tw_crypto_unseal_request(cipher, request))
         return -TW_DROP_HMAC;
     result = tw_reflect(verdict->layout, request, length, &arrival, reply);
     /* Authenticated mode does not cover the timestamps: all cryptography before T3. */
-    if (result > 0 && cipher != NULL && tw_cipher_mode(cipher) == TW_MODE_AUTHENTICATED)
-        tw_cipher_seal_reply(cipher, reply);
+    if (result > 0 && cipher != NULL && tw_crypto_mode(cipher) == TW_MODE_AUTHENTICATED)
+        tw_crypto_seal_reply(cipher, reply);
     return result;
 }
 

@@ -1,6 +1,6 @@
-/* loop.c: the loop that answers; one thread's.  It alone closes sockets, under the lock,
- * as epoll_ctl is; a receive, a reflection or a send never is.  received == reflected + the sum of
- * drops, whenever one looks. */
+/* loop.c: the loop that answers packets; one thread runs it.  Only the loop closes sockets.  It
+ * does so under the lock, as epoll_ctl; a receive, a reflection or a send is never under it.
+ * received == reflected + the sum of drops in every snapshot. */
 #include "reflector/reflector.h"
 #include "kernel/clock.h"
 
@@ -71,7 +71,7 @@ static void close_retired(struct tw_reflector *reflector)
     retired = reflector->retired;
     reflector->retired = NULL;
     pthread_mutex_unlock(&reflector->lock);
-    tw_cipher_close_retired(&retired);
+    tw_crypto_close_retired(&retired);
 }
 
 /* Before anything else: who wakes us later wakes the next turn. */

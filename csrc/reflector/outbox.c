@@ -157,8 +157,8 @@ static void stamp(struct tw_outbox *outbox, int i, uint64_t timestamp)
     if (reply->sealed)
         return;
     tw_reflect_head_stamp(reply->layout, octets, timestamp);
-    if (reply->cipher != NULL && tw_cipher_mode(reply->cipher) == TW_MODE_ENCRYPTED) {
-        tw_cipher_seal_reply(reply->cipher, octets);
+    if (reply->cipher != NULL && tw_crypto_mode(reply->cipher) == TW_MODE_ENCRYPTED) {
+        tw_crypto_seal_reply(reply->cipher, octets);
         reply->sealed = 1;
     }
 }
@@ -231,12 +231,12 @@ static int is_no_segment(int error)
 }
 
 /* Those of that session that are still to leave. */
-static void refuse_segments(struct tw_outbox *outbox, int at, int count)
+static void refuse_segments(struct tw_outbox *outbox, int at)
 {
     const uint32_t session = outbox->replies[outbox->order[at]].session;
 
     outbox->counters[TW_COUNTER_SEGMENTS_REFUSED]++;
-    for (int i = at; i < count; i++) {
+    for (int i = at; i < outbox->count; i++) {
         struct tw_outgoing *reply = &outbox->replies[outbox->order[i]];
 
         if (reply->session == session)
@@ -244,9 +244,9 @@ static void refuse_segments(struct tw_outbox *outbox, int at, int count)
     }
 }
 
-/* One send of size segments, of count replies in all; how many are done with, 0 when they are to be
- * sent singly. */
-static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int count, int asking)
+/* One send of size segments; returns how many are done with, or 0 when they are to be sent singly.
+ */
+static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int asking)
 {
     const int first = outbox->order[at];
     struct msghdr message = outbox->io.headers[first].msg_hdr;
@@ -269,7 +269,7 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int coun
         return size;
     }
     if (is_no_segment(sent)) {
-        refuse_segments(outbox, at, count);
+        refuse_segments(outbox, at);
         return 0;
     }
     for (int i = 0; i < size; i++) /* no room for one is no room for the others */
@@ -319,6 +319,7 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids, 
     int at = 0;
     int chosen;
 
+    outbox->count = count;
     if (outbox->budget_ns != 0 && count >= LEAST_RUN)
         order_by_peer(outbox, count);
     else
@@ -333,7 +334,7 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids, 
         int done;
 
         stamp_all(outbox, at, size, began_ns + outbox->t3_error.correction_ns);
-        done = as_run ? send_run(outbox, fd, at, size, count, asking)
+        done = as_run ? send_run(outbox, fd, at, size, asking)
                       : send_singles(outbox, fd, at, size, asking);
         now_ns = tw_clock_unix_ns();
         if (asking >= at && asking < at + done && !outbox->replies[outbox->order[asking]].drop)

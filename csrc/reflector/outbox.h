@@ -33,6 +33,7 @@ struct tw_outbox {
     struct mmsghdr chunk[TW_BATCH]; /* of one call */
     struct iovec segments[TW_RUN_MAX];
     _Alignas(8) uint8_t control[TW_CMSG_OCTETS]; /* of a run, or of who asks for a stamp */
+    int count;                                   /* of the replies that are being sent */
     uint8_t order[TW_BATCH];                     /* replies, those of a peer together */
     uint8_t as_built;                            /* the order is that in which they stand */
     struct tw_portion single;

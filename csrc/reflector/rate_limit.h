@@ -1,5 +1,5 @@
-/* rate_limit.h: who is answered, and how often.  Memory alone, no system call, no lock: the caller
- * holds one; nothing is allocated after open. */
+/* rate_limit.h: how many packets of each client are answered.  Memory alone, no system call, no
+ * lock: the caller holds one; nothing is allocated after open. */
 #pragma once
 #include "reflector/client_list.h"
 #include "reflector/index.h"

@@ -94,8 +94,8 @@ void tw_reflector_close(struct tw_reflector *reflector)
     close_descriptor(reflector->wake);
     close_descriptor(reflector->epoll);
     for (uint32_t row = 0; row < reflector->pool.fresh_session; row++)
-        tw_cipher_close(reflector->pool.sessions[row].cipher);
-    tw_cipher_close_retired(&reflector->retired);
+        tw_crypto_close(reflector->pool.sessions[row].cipher);
+    tw_crypto_close_retired(&reflector->retired);
     tw_batch_close(&reflector->batch);
     tw_rate_limit_close(&reflector->rate_limit);
     tw_pool_close(&reflector->pool);
@@ -280,7 +280,7 @@ static int64_t add_checked(struct tw_reflector *reflector, const struct tw_sessi
         atomic_store(&reflector->granted, tw_options_receive_buffer(own));
         overflows = tw_options_overflows(own);
     }
-    cipher = tw_cipher_open(config->mode, &config->keys);
+    cipher = tw_crypto_open(config->mode, &config->keys);
     if (cipher == NULL && config->mode != TW_MODE_UNAUTHENTICATED) {
         close_descriptor(own);
         return -ENOMEM;
@@ -289,7 +289,7 @@ static int64_t add_checked(struct tw_reflector *reflector, const struct tw_sessi
     result = add_session(reflector, config, &own, overflows, &cipher);
     pthread_mutex_unlock(&reflector->lock);
     close_descriptor(own); /* there was a socket already, or an error: nobody saw this one */
-    tw_cipher_close(cipher);
+    tw_crypto_close(cipher);
     return result;
 }
 
@@ -345,7 +345,7 @@ int tw_reflector_remove(struct tw_reflector *reflector, int64_t id)
     session = tw_pool_session(&reflector->pool, id);
     if (session != NULL) {
         work = session->cipher != NULL;
-        tw_cipher_retire(&reflector->retired, session->cipher);
+        tw_crypto_retire(&reflector->retired, session->cipher);
         session->cipher = NULL;
         work |= tw_pool_remove(&reflector->pool, session);
     }

@@ -138,7 +138,7 @@ static void begin_head(const struct tw_sender *sender, uint8_t *head)
     memset(head, 0, samples->layout->request_octets);
     tw_write32(head, samples->attempted);
     if (sender->config.mode == TW_MODE_AUTHENTICATED)
-        tw_cipher_seal_request(samples->cipher, head);
+        tw_crypto_seal_request(samples->cipher, head);
 }
 
 static void finish_head(const struct tw_sender *sender, uint8_t *head, uint64_t t1)
@@ -148,7 +148,7 @@ static void finish_head(const struct tw_sender *sender, uint8_t *head, uint64_t 
     tw_write64(head + layout->timestamp, t1);
     tw_write16(head + layout->error_estimate, sender->error_estimate);
     if (sender->config.mode == TW_MODE_ENCRYPTED)
-        tw_cipher_seal_request(sender->samples.cipher, head);
+        tw_crypto_seal_request(sender->samples.cipher, head);
 }
 
 /* Watches the clock; returns what it showed, due_ns or later. */

@@ -126,7 +126,7 @@ static int read_reply(const struct tw_samples *samples, const struct tw_arrived 
     if (arrived->length < layout->reply_octets)
         return TW_SENDER_DROP_SHORT;
     memcpy(head, arrived->packet, layout->reply_octets);
-    if (samples->cipher != NULL && !tw_cipher_unseal_reply(samples->cipher, head))
+    if (samples->cipher != NULL && !tw_crypto_unseal_reply(samples->cipher, head))
         return TW_SENDER_DROP_HMAC;
     *reply = (struct reply){
         .t2 = tw_read64(head + layout->receive_timestamp),

@@ -83,7 +83,7 @@ static int open_samples(struct tw_samples *samples, const struct tw_sender_confi
         .duplicates_size = config->duplicates_size,
         .peer = config->peer,
         .layout = layout_of(config),
-        .cipher = tw_cipher_open(config->mode, &config->keys),
+        .cipher = tw_crypto_open(config->mode, &config->keys),
         .ids.doubtful_from = UINT32_MAX,
     };
     return is_secured(config) && samples->cipher == NULL ? -ENOMEM : 0;
@@ -126,7 +126,7 @@ void tw_sender_close(struct tw_sender *sender)
         close(sender->fd);
     if (sender->wake_fd >= 0)
         close(sender->wake_fd);
-    tw_cipher_close(sender->samples.cipher);
+    tw_crypto_close(sender->samples.cipher);
     pthread_mutex_destroy(&sender->lock);
     free(sender);
 }

@@ -1,4 +1,4 @@
-"""Session-Reflector (RFC 5357 section 4.2): lends a thread to C, which answers TWAMP-Test packets.
+"""The Session-Reflector (RFC 5357 section 4.2) lends a thread to C, which answers TWAMP-Test packets.
 
 Sessions cross to C by value and an id comes back; sockets are shared by the sessions of one local
 address and port::
@@ -50,7 +50,7 @@ T3_BUDGET_NS = 5000
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig:
-    """One session: from which address and port, to which, and the DSCP of the replies (0..63)."""
+    """One session: its two addresses and ports, its mode and keys, and the DSCP of its replies (0..63)."""
 
     local: Endpoint  # Receiver Address, Receiver Port
     peer: Endpoint  # Sender Address, Sender Port
@@ -81,13 +81,13 @@ def _log_failure(over: "asyncio.Future[int]") -> None:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a thread runs and how urgently."""
+    """The processor and the priority of a thread."""
 
     cpu: int | None
     realtime: int
 
     def take(self) -> OSError | None:
-        """For the calling thread; what the system has against it."""
+        """Applies them to the calling thread; returns the error if the system refuses."""
         try:
             if self.cpu is not None:
                 os.sched_setaffinity(0, {self.cpu})
@@ -110,12 +110,12 @@ class SessionReflector:
     :meth:`close` the end.  Replies leave in
     chunks under one T3 each, as large as ``t3_budget_ns`` allows (more is faster, and the last of a
     chunk leaves that much later than it says), or of ``tx_batch`` replies where that is not 0.
-    With ``t3_correction`` T3 gets most of the least that replies have left later than it, lately.
+    With ``t3_correction`` most of the least recent delay between T3 and departure is added to T3.
     ``rate_limit`` is for :meth:`set_rate_limit`.
 
-    ``timestamp`` is who reads the clock for the Receive Timestamp: ``kernel``, ``user`` (this program),
-    ``auto``: the kernel if it can, or ``hardware``: the network device, if it stamps and
-    :meth:`set_clock_models` has told of its clock, else as ``auto``.  ``timestamp_format`` is that of both
+    ``timestamp`` says which clock gives the Receive Timestamp: ``kernel``, ``user`` (this program reads
+    it), ``auto``: the kernel if it can, or ``hardware``: the network device, if it stamps and
+    :meth:`set_clock_models` has given a model of its clock, else as ``auto``.  ``timestamp_format`` is that of both
     Timestamps of a reply: ``ntp``, or ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.  ValueError for
     another name.  OSError when the system has no room, or the kernel cannot stamp though it must.
 
@@ -192,7 +192,7 @@ class SessionReflector:
         await self.aclose()
 
     async def wait(self) -> None:
-        """Until the loop is over: returns after :meth:`aclose`, OSError when the loop failed.
+        """Waits until the loop ends: returns after :meth:`aclose`; OSError when the loop failed.
 
         Cancelled, it leaves the loop as it is.  RuntimeError when there never was a thread.
         """
@@ -201,7 +201,7 @@ class SessionReflector:
         check(await asyncio.shield(self._over))
 
     async def aclose(self) -> None:
-        """Stop, join, close.  Cancelled, it does so all the same before CancelledError goes on.
+        """Stops the loop, joins its thread and closes; when cancelled, it does so before it raises.
 
         OSError when the loop had failed.
         """
@@ -225,7 +225,7 @@ class SessionReflector:
         check(result)
 
     def close(self) -> None:
-        """Frees what C holds; for a reflector that has no thread.  The statistics stay."""
+        """Frees the memory of C, for a reflector without a thread; the statistics stay readable."""
         if self._thread is not None:
             raise RuntimeError("the reflector runs: await aclose()")
         with self._lock:
@@ -247,7 +247,7 @@ class SessionReflector:
 
     @property
     def _opened(self) -> Any:
-        """The handle, for who holds the lock."""
+        """The handle; the caller holds the lock."""
         if self._handle is None:
             raise RuntimeError("the SessionReflector is closed")
         return self._handle
@@ -291,9 +291,9 @@ class SessionReflector:
             return check(lib.tw_reflector_add_light(self._opened, native, fd))
 
     def set_light_clients(self, prefixes: Iterable[IPv4Network | IPv6Network]) -> None:
-        """Who may use light sessions from now on, whatever their addresses; none at all is everybody.
+        """Sets the clients that may use light sessions from now on; without prefixes, everybody may.
 
-        What others send is dropped as ``client_list``.  ValueError for more than 1024 prefixes.
+        Packets of other clients are dropped as ``client_list``.  ValueError for more than 1024 prefixes.
         """
         rows = [native_prefix(prefix) for prefix in prefixes]
         if len(rows) > lib.TW_LIGHT_CLIENTS_MAX:
@@ -306,26 +306,26 @@ class SessionReflector:
             check(lib.tw_reflector_set_light_clients(self._opened, native, len(rows)))
 
     def set_rate_limit(self, rate_limit: int) -> None:
-        """How many packets per second of one client are reflected from now on; 0 is no limit.
+        """Limits the packets per second that are reflected to one client; 0 is no limit.
 
         A client is an IPv4 address, or a /64 of IPv6, with all its sessions.  A tenth of a second's
-        worth may come at once, and 16 in any case; what is more is dropped as ``rate_limit``.
+        worth may come at once, and 16 in any case; the rest is dropped as ``rate_limit``.
         """
         with self._lock:
             check(lib.tw_reflector_set_rate_limit(self._opened, rate_limit))
 
     def start(self, session_id: int) -> None:
-        """From now on packets are reflected (Start-Sessions).  OSError ENOENT for a stale id."""
+        """Starts reflecting a session's packets (Start-Sessions).  OSError ENOENT for a stale id."""
         with self._lock:
             check(lib.tw_reflector_start(self._opened, session_id))
 
     def finish(self, session_id: int, deadline_ns: int) -> None:
-        """Packets are reflected until ``deadline_ns`` (CLOCK_MONOTONIC) and never later."""
+        """Reflects a session's packets until ``deadline_ns`` (CLOCK_MONOTONIC) and never later."""
         with self._lock:
             check(lib.tw_reflector_finish(self._opened, session_id, deadline_ns))
 
     def remove(self, session_id: int) -> None:
-        """Forgets a session; its port is free a moment after its last session is gone."""
+        """Removes a session; its port is free a moment after its last session is gone."""
         with self._lock:
             check(lib.tw_reflector_remove(self._opened, session_id))
 
@@ -364,7 +364,7 @@ class SessionReflector:
         return (self.stats().counters["turns"],)
 
     def t3_error(self) -> T3ErrorStats:
-        """How true T3 is, of about a thousand replies a second at most; from any thread.
+        """The error of T3, sampled on at most about a thousand replies a second; from any thread.
 
         Empty once it is closed, and where the kernel is not to stamp.
         """
@@ -376,7 +376,7 @@ class SessionReflector:
         return T3ErrorStats.of(native)
 
     def receive_lag(self) -> EngineHistogram:
-        """How much later than the device the kernel stamped a packet, of those with both stamps, in ns.
+        """How much later than the device the kernel stamped packets, of those with both stamps, in ns.
 
         Empty once it is closed; from any thread.
         """
@@ -388,7 +388,7 @@ class SessionReflector:
         return EngineHistogram.of(native)
 
     def set_clock_models(self, models: Sequence[EngineClockModel]) -> None:
-        """What is known of the clocks of devices from now on, for ``timestamp="hardware"``.
+        """Sets the models of the devices' clocks from now on, for ``timestamp="hardware"``.
 
         Stamps of a device without a model, or more than 10 s from it, are refused.  ValueError for more
         than 8.
