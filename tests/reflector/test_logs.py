@@ -310,7 +310,7 @@ def test_a_reader_that_does_not_read_is_not_waited_for(length: int) -> None:
     assert len(lines) - len(whole) <= 1  # one may have been broken off, and then ends there
     lost = total - len(whole)
     assert [line for line in after if line] == [
-        f"<4>{lost} lines of this log found no room and are lost",
+        f"<4>{lost} lines of this log had no room and are lost",
         "<6>the end",
     ]
 

@@ -397,7 +397,10 @@ def test_a_file_in_place_of_the_control_socket_stays(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     said = refusal("--port", "0", "--control-socket", str(path))
-    assert f"control-socket: cannot listen on {path}: this is no socket" in said
+    assert (
+        f"control-socket: cannot listen on {path}: there is another file, which is no socket"
+        in said
+    )
     assert "give another --control-socket" in said
     assert path.read_text() == "data"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 
-# ---- what is told: one row per metric ------------------------------------------------------------
+# ---- the metrics, a row each ---------------------------------------------------------------------
 
 Samples = Mapping[tuple[str, ...], float]  # values of the labels -> value
 
@@ -103,12 +103,12 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     _gauge(
         "server_connections_handshaking",
-        "TCP connections whose set-up is not over.",
+        "TCP connections that are being set up.",
         lambda state: state["status"]["handshaking"],
     ),
     _counter(
         "server_connections_accepted",
-        "TCP connections, whatever came of them.",
+        "TCP connections accepted.",
         lambda counters: counters["connections"]["accepted"],
     ),
     _counter(
@@ -124,7 +124,7 @@ METRICS: tuple[MetricRow, ...] = (
     _counters_by(
         "reason",
         "server_connections_rejected",
-        "TCP connections turned away, by reason.",
+        "TCP connections refused, by reason.",
         lambda counters: counters["connections"]["rejected"],
     ),
     _counter(
@@ -134,7 +134,7 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     _gauge(
         "server_sessions",
-        "Test sessions there are.",
+        "Test sessions now.",
         lambda state: state["status"]["sessions"]["current"],
     ),
     _gauge(
@@ -166,7 +166,7 @@ METRICS: tuple[MetricRow, ...] = (
     _counters_by(
         "event",
         "server_events",
-        "What went wrong otherwise, by name.",
+        "Other failures, by name.",
         lambda counters: counters["events"],
     ),
     _counter(
@@ -204,14 +204,14 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "twamp_t3_error_seconds",
         "gauge",
-        "How much later than its T3 a reply leaves, by percentile since the start.",
+        "Delay between the T3 of a reply and its departure, by percentile since the start.",
         ("percentile",),
         _t3_errors,
     ),
     MetricRow(
         "twamp_receive_lag_seconds",
         "gauge",
-        "How much later than the network card the kernel stamps a packet, by percentile since the start.",
+        "Delay of the kernel's receive stamp after the network card's, by percentile since the start.",
         ("percentile",),
         _receive_lags,
     ),
@@ -227,40 +227,40 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     _of_clocks(
         "phc_error_seconds",
-        "How far a stamp of a network card may be off as Unix time.",
+        "Bound of the error of a network card's stamp as Unix time.",
         "error_ns",
         NS,
     ),
     _gauge(
         "t3_correction_seconds",
-        "What is added to the clock for T3.",
+        "Correction added to the clock for T3.",
         lambda state: state["counters"]["t3_error"]["correction_ns"] / NS,
     ),
     _counter(
         "transmit_stamps",
-        "Replies of which the kernel told when they left.",
+        "Replies whose time of departure the kernel reported.",
         lambda counters: counters["t3_error"]["samples"],
     ),
     _counter(
         "transmit_stamps_missed",
-        "Replies of which the kernel was asked when they left, and did not tell.",
+        "Replies whose time of departure the kernel was asked for, and did not report.",
         lambda counters: counters["t3_error"]["missed"],
     ),
     _counter(
         "transmit_stamps_early",
-        "Replies that left before their T3, by the kernel's word.",
+        "Replies that left before their T3, by the time that the kernel reported.",
         lambda counters: counters["t3_error"]["early"],
     ),
     MetricRow(
         "twamp_timestamp_packets_total",
         "counter",
-        "Test packets by the point of a timestamp and by what took it.",
+        "Test packets by the point of a timestamp and by its source.",
         ("point", "source"),
         _timestamp_sources,
     ),
     _gauge(
         "clock_synchronized",
-        "Whether the kernel says that its clock is synchronized.",
+        "Whether the kernel reports that its clock is synchronized.",
         lambda state: state["status"]["clock_synchronized"],
     ),
     _gauge(
@@ -278,7 +278,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "twamp_reloads_total",
         "counter",
-        "How often the configuration was read anew.",
+        "Reloads of the configuration.",
         (),
         lambda state: {(): state["status"]["reloads"]},
     ),

@@ -1,7 +1,7 @@
-"""Where the log goes and what a line of it looks like: for people, for the journal, for machines.
+"""The log: its formats for people, for the journal and for programs, and its limits.
 
-Much of what is logged comes from the network, so nothing in a record can end its line or move a
-terminal's cursor; and no record, reader or descriptor can stop the program.
+Much of the log comes from the network, so nothing in a record can end its line or move a terminal's
+cursor; and no record, reader or descriptor can stop the program.
 """
 
 import datetime
@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from twamp.errors import ConfigError
 
 FORMATS = ("auto", "text", "journald", "json")
-# asyncio's warnings are of this program, too.
+# asyncio's warnings belong to this program, too.
 TREES = ("twamp", "asyncio")
 # Level, and the priority of sd-daemon(3) for it and what is above.
 PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -31,7 +31,7 @@ logger = logging.getLogger("twamp.logs")
 
 
 def configure(format: str, verbose: bool, stream: TextIO | None = None) -> None:
-    """Logs of this package go to ``stream`` (without: ``sys.stderr``), from INFO on, or DEBUG if ``verbose``.
+    """Sends the log to ``stream`` (None: ``sys.stderr``), from INFO on, or from DEBUG if ``verbose``.
 
     ``format`` is one of ``FORMATS``: "text" has time, level and message; "journald" the priority as ``<N>``,
     and no time; "json" is an object a line with time, level, logger, message, exception, and what
@@ -45,7 +45,7 @@ def configure(format: str, verbose: bool, stream: TextIO | None = None) -> None:
         format = "journald" if _is_journal(stream) else "text"
     handler = LineHandler(stream)
     handler.setFormatter(_FORMATTERS[format]())
-    # What no format shows need not be found out for every line.
+    # No format shows these, so they need not be looked up for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for tree, level in zip(
         TREES, (logging.DEBUG if verbose else logging.INFO, logging.WARNING), strict=True
@@ -65,7 +65,7 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def _is_journal(stream: TextIO | None) -> bool:
-    """Whether systemd connected the stream to the journal, and nobody has led it elsewhere since."""
+    """Whether the stream still is the one that systemd connected to the journal."""
     descriptor = _descriptor(stream)
     if descriptor is None:
         return False
@@ -76,13 +76,13 @@ def _is_journal(stream: TextIO | None) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-# ---- where it goes -------------------------------------------------------------------------------
+# ---- output --------------------------------------------------------------------------------------
 
 
 class LineHandler(logging.Handler):
-    """Writes records to a stream as far as that takes them now, and never waits or raises.
+    """Writes records to a stream if it has room for them; never waits or raises.
 
-    Lines that find no room are lost; the next one that does is preceded by their number.
+    Lines without room are lost; the next line that has room is preceded by their number.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -105,16 +105,16 @@ class LineHandler(logging.Handler):
             self._lost += 1
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing: whom should it be told?"""
+        """Does nothing: an error of the log has nowhere to go."""
 
     def _format_lost(self) -> str:
-        text = f"{self._lost} lines of this log found no room and are lost"
+        text = f"{self._lost} lines of this log had no room and are lost"
         return self.format(logging.LogRecord(__name__, logging.WARNING, "", 0, text, None, None))
 
     def _write_line(self, line: str) -> bool:
         """False: there was no room for all of it."""
         if self._stream is None or self._stream.closed:
-            return True  # nobody ever reads it, and the descriptor may have become another's
+            return True  # the descriptor may be of another file by now
         if self._descriptor is None:
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -127,12 +127,12 @@ class LineHandler(logging.Handler):
         return not octets
 
 
-# ---- how much of it ------------------------------------------------------------------------------
+# ---- limits --------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class _Kind:
-    """The lines of one kind: how many may come at ``moment``, and which were left out since the report."""
+    """The lines of one kind: how many had room at ``moment``, and how many were left out since the report."""
 
     moment: float
     room: float = LINES_AT_ONCE
@@ -141,11 +141,11 @@ class _Kind:
 
 
 class Limiter(logging.Filter):
-    """Keeps loggers that say what clients do from making a flood of lines out of a flood of clients.
+    """Limits the lines of loggers that log what clients do, so that a flood of clients is no flood of lines.
 
-    Of each kind of line, that is, of each message before its values are filled in, ``LINES_AT_ONCE`` go
-    through, and ``LINES_A_SECOND`` from then on; :meth:`report`, to be called every second or so, says how
-    many others there were.  Lines for debugging all go through: who asks for them wants them.
+    A kind of line is a message before its values are filled in.  Of each kind ``LINES_AT_ONCE`` pass, and
+    ``LINES_A_SECOND`` from then on; :meth:`report`, to be called every second or so, logs how many others
+    there were.  Lines of level DEBUG always pass.
 
     For loggers of one thread.
     """
@@ -173,7 +173,7 @@ class Limiter(logging.Filter):
         return True
 
     def report(self) -> None:
-        """Says what has been left out since the last report, if anything."""
+        """Logs how many lines were left out since the last report, if any."""
         for kind in self._kinds.values():
             if kind.last is not None:
                 logger.log(
@@ -186,13 +186,13 @@ class Limiter(logging.Filter):
                 kind.left_out, kind.last = 0, None
 
     def close(self) -> None:
-        """A last report; all lines go through again."""
+        """Reports for the last time; from now on all lines pass."""
         for limited in self._loggers:
             limited.removeFilter(self)
         self.report()
 
 
-# ---- what it looks like --------------------------------------------------------------------------
+# ---- formats -------------------------------------------------------------------------------------
 
 
 def escape(text: str) -> str:

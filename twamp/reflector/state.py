@@ -1,4 +1,4 @@
-"""What a running responder can say of itself: the shape that ``twampctl``, the exporter and YANG share.
+"""The shape of a running responder's state, as ``twampctl``, the exporter and YANG share it.
 
 A :class:`ResponderState` is plain data (JSON can carry it), copied out of the Server and the engine at one
 moment.  Absolute times are RFC 3339 text in UTC, ages are seconds, counters are totals since the start, and
@@ -9,14 +9,14 @@ from typing import NotRequired, TypedDict, cast
 
 
 class Gauge(TypedDict):
-    """How many there are, and how many there may be."""
+    """A number now, and its limit."""
 
     current: int
     maximum: int
 
 
 class Status(TypedDict):
-    """The whole responder in one screen."""
+    """The responder as a whole."""
 
     version: str
     pid: int
@@ -34,7 +34,7 @@ class Status(TypedDict):
     server_inactivity_timeout: int
     test_inactivity_timeout: int
     clock_synchronized: bool
-    connections: Gauge  # set up; handshaking ones are beside
+    connections: Gauge  # set up; those that handshake are counted apart
     handshaking: int
     sessions: Gauge
     reloads: int
@@ -66,7 +66,7 @@ class SessionRow(TypedDict):
 
     sid: str  # hexadecimal
     connection: (
-        int  # id of the one that asked for it, which may be gone: then its Timeout is waited for
+        int  # id of the connection that requested it; gone while the session waits for its Timeout
     )
     client: str
     client_port: int
@@ -92,7 +92,7 @@ class SessionRow(TypedDict):
 
 
 class ConnectionCounters(TypedDict):
-    accepted: int  # TCP, whatever came of them
+    accepted: int  # TCP connections
     established: int  # set up
     ended: int
     rejected: dict[str, int]  # by reason
@@ -127,20 +127,20 @@ def engine_counter(packets: PacketCounters, name: str) -> int:
 
 
 class T3Error(TypedDict):
-    """How much later than their T3 sampled replies have left, in ns."""
+    """The delay in ns between the T3 of sampled replies and their departure."""
 
-    source: str | None  # who tells when: "kernel", "hardware"; None while nobody has
+    source: str | None  # of the transmit stamps: "kernel", "hardware"; None while there is none
     samples: int
-    missed: int  # nobody told
-    early: int  # left before their T3, by the kernel's word
-    correction_ns: int  # is added to the clock for T3, now
+    missed: int  # replies without a transmit stamp
+    early: int  # left before their T3, by their transmit stamp
+    correction_ns: int  # added to the clock for T3, now
     p50_ns: int
     p99_ns: int
     max_ns: int
 
 
 class Lag(TypedDict):
-    """How much later than the network card the kernel stamped a packet, of those with both, in ns."""
+    """The delay in ns of the kernel's receive stamp after the network card's, of packets with both."""
 
     samples: int
     p50_ns: int
@@ -152,13 +152,13 @@ class Lag(TypedDict):
 class Clock(TypedDict):
     """The clock of a network card (PHC) beside the system clock."""
 
-    readable: int  # 1, or 0: its stamps are refused, and the following says nothing
+    readable: int  # 1; or 0: its stamps are refused, and the values below mean nothing
     timescale: str  # "UTC", "TAI" or "free"; empty: unknown
     offset_ns: int  # system clock less this one
     drift_ppb: float  # by how much the system clock runs faster
-    error_ns: int  # how far a stamp may be off as Unix time
+    error_ns: int  # bound of the error of a stamp as Unix time
     readings: int
-    outliers: int  # of these: refused
+    outliers: int  # refused readings
     steps: int  # times that a clock was set
 
 
@@ -169,11 +169,11 @@ class Counters(TypedDict):
     t3_error: T3Error
     receive_lag: Lag
     clocks: dict[str, Clock]  # by path, of the network cards that stamp
-    events: dict[str, int]  # what went wrong otherwise, by name
+    events: dict[str, int]  # other failures, by name
 
 
 class OptionRow(TypedDict):
-    """One option as it is in force, and who said so."""
+    """An option in force, and its origin."""
 
     option: str
     value: str  # as one would write it on the command line
@@ -181,7 +181,7 @@ class OptionRow(TypedDict):
 
 
 class ResponderState(TypedDict):
-    """What the control socket answers; a request for a part gets ``status`` and that part."""
+    """The answer of the control socket: ``status`` and the parts that were requested."""
 
     status: Status
     connections: NotRequired[list[ConnectionRow]]

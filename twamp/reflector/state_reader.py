@@ -1,4 +1,4 @@
-"""The state of a running responder, copied out (see :mod:`twamp.reflector.state` for its shape)."""
+"""Reads the state of a running responder (see :mod:`twamp.reflector.state` for its shape)."""
 
 import os
 import time
@@ -36,12 +36,12 @@ from twamp.reflector.state import (
 )
 
 NS = 1_000_000_000
-SESSIONS_AT_ONCE = 128  # rows made without a look at the event loop
+SESSIONS_AT_ONCE = 128  # rows made in one turn of the event loop
 
 
 @dataclass
 class StateReader:
-    """Reads a Server and its Session-Reflector; ``given`` says what each option came from."""
+    """Reads a Server and its Session-Reflector; ``given`` has the origin of each option."""
 
     server: Server
     reflector: Reflector
@@ -95,7 +95,7 @@ class StateReader:
     def sessions(
         self, client: IPv4Network | IPv6Network | None = None
     ) -> Iterator[list[SessionRow]]:
-        """All test sessions, some at a time, so that others may have their turn in between."""
+        """All test sessions, in portions, so that the event loop can do other work in between."""
         sessions = [
             session
             for session in self.server.sessions
@@ -189,7 +189,7 @@ def _lag(histogram: EngineHistogram) -> Lag:
 
 
 def _clocks(stamping: HardwareStamping | None) -> dict[str, Clock]:
-    """By path; what cannot be known now is 0 with ``readable`` 0."""
+    """The clocks by path; an unreadable clock has ``readable`` 0 and values of 0."""
     if stamping is None:
         return {}
     return {watched.clock.path: clock_row(watched.model) for watched in stamping.clocks.values()}
@@ -210,7 +210,7 @@ def clock_row(model: ClockModel) -> Clock:
 
 
 def _by_name(counter: Counter[str], names: Sequence[str]) -> dict[str, int]:
-    """Those that are known, with 0 where nothing has been counted."""
+    """The counts of all ``names``, 0 for one that was never counted."""
     return {name: counter[name] for name in names}
 
 

@@ -1,8 +1,8 @@
 """The UNIX socket that ``twampctl`` asks: one line of JSON in, one line of JSON out.
 
 A request is ``{"show": ["connections", ...], "client": "192.0.2.0/24"}``; ``client``, optional, leaves out
-the connections and sessions of others.  The answer is a :class:`~twamp.reflector.state.State` with ``status``
-and the parts asked for, or ``{"error": "..."}``.
+the connections and sessions of others.  The answer is a :class:`~twamp.reflector.state.ResponderState` with
+``status`` and the parts asked for, or ``{"error": "..."}``.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ PARTS = ("connections", "sessions", "counters", "config")
 
 
 def open_status_socket(path: str, owner: tuple[int, int] | None = None) -> socket.socket:
-    """Listens on ``path``, in the place of a socket that nobody answers any more.
+    """Listens on ``path``; replaces a stale socket, which nobody answers any more.
 
     Makes its directory if the one above is there; ``owner`` (user, group) gets both.  Raises
     :class:`OSError`: EADDRINUSE when another responder answers there.
@@ -64,7 +64,7 @@ def _remove_stale(path: str) -> None:
     if not os.path.lexists(path):
         return
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise OSError(errno.EEXIST, "this is no socket, and stays", path)
+        raise OSError(errno.EEXIST, "there is another file, which is no socket", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -72,13 +72,13 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-        except BlockingIOError:  # its backlog is full: it is there, but busy
+        except BlockingIOError:  # its backlog is full: the other responder is busy
             pass
         raise OSError(errno.EADDRINUSE, "another responder answers there", path)
 
 
 class StatusSocket:
-    """Answers from ``snapshot`` on a listening UNIX socket while ``async with`` lasts."""
+    """Answers requests for the state on a listening UNIX socket while ``async with`` lasts."""
 
     def __init__(self, listener: socket.socket, snapshot: StateReader) -> None:
         self._listener = listener
@@ -121,7 +121,7 @@ class StatusSocket:
             writer.close()
 
     async def _answer(self, request: bytes) -> AsyncIterator[str]:
-        """The answer in pieces: the event loop has other work, too."""
+        """The answer in pieces, so that the event loop can do other work in between."""
         try:
             parts, client = read_request(request)
         except ValueError as error:
@@ -146,7 +146,7 @@ class StatusSocket:
 
 
 def read_request(line: bytes) -> tuple[list[str], IPv4Network | IPv6Network | None]:
-    """The parts and the client of a request; raises :class:`ValueError` saying what is wrong with it."""
+    """The parts and the client of a request; :class:`ValueError` explains what is wrong with it."""
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):

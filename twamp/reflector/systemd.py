@@ -1,6 +1,6 @@
-"""What systemd and a service have to say to each other: readiness, watchdog, sockets, and the unit.
+"""systemd: readiness, watchdog, inherited sockets, and the unit.
 
-Started by anything else, all of it does nothing.
+Everything here does nothing if the program was not started by systemd.
 """
 
 import importlib.resources
@@ -17,9 +17,9 @@ PACKAGED_PROGRAM = "/usr/bin/twampd"  # in the packaged unit
 
 
 class Notifier:
-    """Tells systemd how the service fares, at ``NOTIFY_SOCKET``; without that every call does nothing.
+    """Notifies systemd at ``NOTIFY_SOCKET``; does nothing without it.
 
-    A call neither waits nor raises: what systemd cannot take now is lost, which the log says once.
+    No call waits or raises: a message that systemd cannot take now is lost, and the first loss is logged.
     """
 
     def __init__(self) -> None:
@@ -34,27 +34,27 @@ class Notifier:
             self._complain("it is neither a path nor an @name")
 
     def ready(self, status: str) -> None:
-        """The start, or the reload, is over; ``status`` is for ``systemctl status``."""
+        """Reports the end of the start or of a reload; ``status`` is for ``systemctl status``."""
         self._send("READY=1", _status(status))
 
     def reloading(self) -> None:
-        """A reload begins; :meth:`ready` ends it."""
+        """Reports the begin of a reload; :meth:`ready` reports its end."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The end begins."""
+        """Reports that the service stops."""
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """The line that ``systemctl status`` shows."""
+        """Sets the line that ``systemctl status`` shows."""
         self._send(_status(text))
 
     def watchdog(self) -> None:
-        """Still alive; to be said every :func:`watchdog_interval`."""
+        """Reports that the service is alive; to be called every :func:`watchdog_interval`."""
         self._send("WATCHDOG=1")
 
     def close(self) -> None:
-        """Says no more."""
+        """Closes the socket; later calls do nothing."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -74,12 +74,12 @@ class Notifier:
 
 
 def _status(text: str) -> str:
-    # A line end would begin a message of its own, and what is not UTF-8 would be refused.
+    # A line end would begin another message, and systemd refuses what is not UTF-8.
     return "STATUS=" + "".join(c if c.isprintable() else " " for c in text[:LONGEST_STATUS])
 
 
 def watchdog_interval() -> float | None:
-    """Seconds between calls of :meth:`Notifier.watchdog`: half of what systemd allows; None: not wanted."""
+    """Seconds between calls of :meth:`Notifier.watchdog`: half of the limit; None: there is no watchdog."""
     microseconds = _number("WATCHDOG_USEC")
     if not microseconds or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
@@ -87,9 +87,9 @@ def watchdog_interval() -> float | None:
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """The sockets that systemd listens on for us (socket activation), non-blocking; none: an empty list.
+    """The sockets of socket activation, non-blocking; empty if there are none.
 
-    To be called once: the environment forgets them, so that no child takes them for its own.  Raises
+    To be called once: they are taken out of the environment, so that no child process uses them.  Raises
     :class:`OSError` when a descriptor is no socket.
     """
     count = _number("LISTEN_FDS") or 0

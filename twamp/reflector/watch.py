@@ -1,6 +1,6 @@
-"""What can change under a running responder: its clock, its interface, and whether its loop still turns.
+"""Watches what changes while a responder runs: its clock, its interface, the loops of its engine.
 
-Each is asked now and then and says what is new; none has a clock or a thread of its own.
+Each is called at intervals and reports news; none has a clock or a thread of its own.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class ClockWatch:
     _distance_ns: int | None = None
 
     def look(self, unix_ns: int, monotonic_ns: int) -> int | None:
-        """By how many ns the clock has stepped since the last look (forward positive), or None."""
+        """The step of the clock since the last look in ns (forward positive), or None."""
         before, self._distance_ns = self._distance_ns, unix_ns - monotonic_ns
         if before is None or abs(self._distance_ns - before) < STEP_NS:
             return None
@@ -27,7 +27,7 @@ class InterfaceWatch:
     """Notices that an interface has gone, or has come back as another one of that name.
 
     ``index_of`` gives the kernel's index of a name, or raises :class:`OSError`: a socket that is bound to a
-    device stays bound to the index, whatever bears the name later.
+    device stays bound to the index, even if another device gets the name.
     """
 
     def __init__(self, name: str, index_of: Callable[[str], int]) -> None:
@@ -37,7 +37,7 @@ class InterfaceWatch:
         self._lost = False
 
     def look(self) -> str | None:
-        """``"lost"`` or ``"back"`` when that is new, else None."""
+        """``"lost"`` or ``"back"`` if that is news, else None."""
         index = self._look()
         if index == self._index and not (index is not None and self._lost):
             return None

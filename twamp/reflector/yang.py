@@ -1,4 +1,4 @@
-"""The responder as RFC 8913 models it: operational state of ``ietf-twamp``, in JSON (RFC 7951).
+"""The state of a responder in the model of RFC 8913: ``ietf-twamp``, in JSON (RFC 7951).
 
 Only the ``server`` and the ``session-reflector``; the other two roles live in other programs.  What the
 model has and we do not tell: secrets and what is near them (keys, Salt, Server-IV, Challenge), the key
@@ -66,7 +66,7 @@ def _server(status: Status) -> dict[str, Any]:
 
 
 def _control_port(status: Status) -> int:
-    """The port that is in use: the configuration may say 0, or what holds only after a restart."""
+    """The port in use: the configured one may be 0, or may wait for a restart."""
     for address in status["listening"]:
         return int(address.rpartition(":")[2])
     return status["port"]
@@ -131,17 +131,17 @@ def _session(row: SessionRow) -> dict[str, Any]:
 
 
 def _uint32(counter: int) -> int:
-    """The model's counters have 32 bits where ours have 64: they wrap, as a counter of 32 bits does."""
+    """A counter of 64 bits as one of the model, which has 32 bits and wraps."""
     return counter % (1 << 32)
 
 
 def _within(name: str, value: int, allowed: range) -> dict[str, int]:
-    """The leaf, or nothing: a value that the model cannot hold must not become another one."""
+    """The leaf, or nothing for a value that the model cannot hold."""
     return {name: value} if value in allowed else {}
 
 
 def _count(count: int) -> dict[str, int]:
-    """The leaf ``count``, an exponent of two; what is no power of two has none."""
+    """The leaf ``count``, an exponent of two; nothing for a count that is no power of two."""
     if count.bit_count() != 1:
         return {}
     return _within("count", count.bit_length() - 1, _COUNT_EXPONENTS)
