@@ -1,12 +1,14 @@
 """The Session-Reflector: what it answers, and its thread."""
 
 import asyncio
+import contextlib
 import gc
 import random
 import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.support.reflector_bench import (
     require_balance,
     require_silence,
 )
+from twamp.endpoint import Endpoint
 from twamp.engine.session_reflector import SessionConfig, SessionReflector
 from twamp.engine.statistics import COUNTERS
 from twamp.protocol.packets import ReflectorPacket, SenderPacket
@@ -308,32 +311,39 @@ def test_a_forgotten_reflector_warns_and_leaves_no_thread(running: bool) -> None
     assert "twamp-reflector" not in [thread.name for thread in threading.enumerate()]
 
 
+@contextlib.contextmanager
+def flooding(client: socket.socket, local: Endpoint) -> Iterator[None]:
+    """Good and bad packets of ``client``, and good ones of a stranger, from a thread."""
+    packets = [request(), request(), b"", request(error_estimate=0)]
+    going_on = threading.Event()
+    going_on.set()
+
+    def flood() -> None:
+        while going_on.is_set():
+            for octets in packets:
+                client.sendto(octets, local.sockaddr)
+            foe.sendto(request(), local.sockaddr)
+
+    with bound("127.0.0.1") as foe:
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            yield
+        finally:
+            going_on.clear()
+            thread.join()
+
+
 def test_counters_balance_in_every_snapshot_while_sessions_come_and_go() -> None:
     """Under a flood of good, bad and foreign packets, a look at any moment finds the sums right."""
 
     async def churn() -> Counter[str]:
         seen = Counter[str]()
-        flooding = threading.Event()
-        flooding.set()
         async with SessionReflector(tx_batch=8) as reflector:
-            with (
-                bound("127.0.0.1") as port,
-                bound("127.0.0.1") as client,
-                bound("127.0.0.1") as foe,
-            ):
+            with bound("127.0.0.1") as port, bound("127.0.0.1") as client:
                 config = SessionConfig(local=endpoint(port), peer=endpoint(client))
-                packets = [request(), request(), b"", request(error_estimate=0)]
-
-                def flood() -> None:
-                    while flooding.is_set():
-                        for octets in packets:
-                            client.sendto(octets, config.local.sockaddr)
-                        foe.sendto(request(), config.local.sockaddr)
-
-                thread = threading.Thread(target=flood)
-                thread.start()
                 former = dict.fromkeys(COUNTERS, 0)
-                try:
+                with flooding(client, config.local):
                     for _ in range(300):
                         session = reflector.add(config, port)
                         reflector.start(session)
@@ -347,9 +357,6 @@ def test_counters_balance_in_every_snapshot_while_sessions_come_and_go() -> None
                         seen["sessions that had packets"] += stats.received > 0
                         reflector.finish(session, 0)
                         reflector.remove(session)
-                finally:
-                    flooding.clear()
-                    thread.join()
         total = reflector.stats()
         require_balance(total)
         seen.update(total.drops)

@@ -92,6 +92,16 @@ def test_every_departure_and_arrival_has_the_kernels_stamp(ip_version: int) -> N
         assert request.timestamp <= sample.t1 <= ntp(request.receive_ns) <= sample.t4
 
 
+def answer_from_elsewhere(reflector: ScriptedReflector, request: Request) -> None:
+    """Two replies: from another port, and from another address."""
+    with ScriptedReflector.bound("127.0.0.1") as other_port:
+        other_port.sendto(request.reply(), request.source)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other_address:
+        other_address.bind(("127.0.0.2", reflector.endpoint.port))
+        other_address.sendto(request.reply(), request.source)
+    reflector.replies += 2
+
+
 def test_the_sender_tells_apart_what_the_script_does() -> None:
     withheld: list[Request] = []
 
@@ -108,12 +118,7 @@ def test_the_sender_tells_apart_what_the_script_does() -> None:
                 reflector.send(request.reply(), request)
                 reflector.send(withheld[0].reply(), request)
             case 5:
-                with ScriptedReflector.bound("127.0.0.1") as other_port:
-                    other_port.sendto(request.reply(), request.source)
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other_address:
-                    other_address.bind(("127.0.0.2", reflector.endpoint.port))
-                    other_address.sendto(request.reply(), request.source)
-                reflector.replies += 2
+                answer_from_elsewhere(reflector, request)
             case 6:
                 reflector.send(request.reply()[:40], request)
                 reflector.send(b"", request)

@@ -115,9 +115,10 @@ class SessionReflector:
 
     ``timestamp`` says which clock gives the Receive Timestamp: ``kernel``, ``user`` (this program reads
     it), ``auto``: the kernel if it can, or ``hardware``: the network device, if it stamps and
-    :meth:`set_clock_models` has given a model of its clock, else as ``auto``.  ``timestamp_format`` is that of both
-    Timestamps of a reply: ``ntp``, or ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.  ValueError for
-    another name.  OSError when the system has no room, or the kernel cannot stamp though it must.
+    :meth:`set_clock_models` has given a model of its clock, else as ``auto``.  ``timestamp_format`` is that
+    of both Timestamps of a reply: ``ntp``, or ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.
+    ValueError for another name.  OSError when the system has no room, or the kernel cannot stamp though it
+    must.
 
     ``spin_us`` is how long the loop looks for further packets before it sleeps: lower delay in the
     reflector for a processor that is never idle.  ``cpu`` is the one that the thread runs on, and
