@@ -10,7 +10,7 @@ struct tw_raw_stamps {
     uint32_t reserved;
 };
 
-/* What the control messages of a received datagram say. */
+/* A received datagram, by its control messages. */
 struct tw_rx {
     struct tw_raw_stamps stamps;
     uint32_t overflows; /* datagrams that the socket had lost when this one came; modulo 2^32 */
@@ -25,12 +25,12 @@ struct tw_rx {
 /* Reads any octets at any alignment; what is not exactly a message that we know is passed over. */
 void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
 
-/* What the error queue says of a packet that has left. */
+/* A packet that has left, by the error queue. */
 struct tw_departure {
     struct tw_raw_stamps stamps;
     uint32_t id; /* which of the socket's stamped packets it was */
     uint32_t reserved;
 };
 
-/* A transmit stamp: 1, or 0 when it is something else. */
+/* Reads a transmit stamp: 1, or 0 when the octets are something else. */
 int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure);

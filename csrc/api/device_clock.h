@@ -4,7 +4,7 @@
 
 #define TW_CLOCK_MODELS_MAX 8
 
-/* What the clock of a network device (PHC) says of the system clock. */
+/* Converts stamps of a network device's clock (PHC) to Unix time. */
 struct tw_clock_model {
     uint64_t device_ns; /* when the device's clock showed this, */
     uint64_t unix_ns;   /* the system clock showed that */

@@ -18,7 +18,7 @@ enum tw_sender_drop {
     TW_SENDER_DROP_COUNT
 };
 
-/* What came of one packet.  Times are NTP 64 bit, host order (differences span eras). */
+/* One packet and the reply to it.  Times are NTP 64 bit, host order (differences span eras). */
 struct tw_sample {
     uint64_t t1;              /* departure; the kernel's TX stamp where there is one */
     uint64_t t2;              /* Receive Timestamp */
@@ -31,8 +31,8 @@ struct tw_sample {
     uint16_t sender_error_estimate;
     uint16_t reflector_error_estimate;
     uint8_t sender_ttl; /* as the reflector saw it */
-    uint8_t ttl;        /* of the reply, as it came; 255 if it cannot be read */
-    uint8_t tos;        /* of the reply, as it came */
+    uint8_t ttl;        /* of the reply, as received; 255 if it cannot be read */
+    uint8_t tos;        /* of the reply, as received */
     uint8_t t1_source;  /* enum tw_source; NONE = never sent */
     uint8_t t4_source;
     uint8_t reserved[7];

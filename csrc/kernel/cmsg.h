@@ -6,7 +6,7 @@
 
 #define TW_CMSG_OCTETS 256 /* room for every control message that we ask for */
 
-/* What the control messages of a received datagram say. */
+/* Reads the control messages of a received datagram. */
 void tw_cmsg_read_arrival(struct msghdr *message, struct tw_rx *rx);
 /* Reads a transmit stamp from a datagram of the error queue: 1; 0 for anything else. */
 int tw_cmsg_read_departure(struct msghdr *message, struct tw_departure *departure);

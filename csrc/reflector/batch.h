@@ -14,7 +14,7 @@ struct tw_numbering {
     uint8_t plain; /* its replies cannot leave as segments */
 };
 
-/* What is known of one received packet, and what becomes of it. */
+/* One received packet, and what becomes of it. */
 struct tw_verdict {
     struct tw_stamp received; /* T2 */
     uint64_t lag_ns; /* of the kernel's stamp behind the device's, and 1; 0 = not both came */
@@ -31,7 +31,7 @@ struct tw_verdict {
     uint8_t light; /* of a light session */
 };
 
-/* What outlives a batch. */
+/* The records that outlive a batch. */
 struct tw_batch_records {
     struct tw_reflector_stats stats;
     struct tw_t3_error_stats t3_error;
@@ -41,7 +41,7 @@ struct tw_batch_records {
 struct tw_batch {
     struct tw_numbering *numberings; /* by row of the session */
     struct tw_stamp_ids *stamp_ids;  /* by row of the socket */
-    struct tw_rx told[TW_BATCH];     /* by the kernel, of each packet */
+    struct tw_rx told[TW_BATCH];     /* what the kernel says of each packet */
     struct tw_verdict verdicts[TW_BATCH];
     uint8_t answered[TW_BATCH]; /* which packet of rx the reply i of tx answers */
     uint16_t error_estimates[TW_SOURCE_COUNT];
@@ -66,5 +66,5 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
                      struct tw_rate_limit *rate_limit, uint32_t socket);
 void tw_batch_answer(struct tw_batch *batch, int fd);
 void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch_records *records);
-/* What woke the loop, and was no packet, may be a stamp. */
+/* Reads transmit stamps, when something woke the loop that was no packet. */
 void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket);

@@ -74,7 +74,7 @@ static void close_retired(struct tw_reflector *reflector)
     tw_crypto_close_retired(&retired);
 }
 
-/* Before anything else: who wakes us later wakes the next turn. */
+/* First of all: a wake-up that comes later belongs to the next turn. */
 static void hear_wakes(struct tw_reflector *reflector, const struct epoll_event *events, int count)
 {
     uint64_t wakes;

@@ -33,7 +33,7 @@ void tw_outbox_close(struct tw_outbox *outbox)
     tw_mmsg_close(&outbox->io);
 }
 
-/* ---- who leaves with whom */
+/* ---- the order of replies */
 
 static int same_peer(const struct tw_outbox *outbox, int a, int b)
 {
@@ -204,8 +204,8 @@ static struct mmsghdr *line_up(struct tw_outbox *outbox, int at, int count, int 
     return outbox->chunk;
 }
 
-/* A call of sendmmsg; how many replies are done with.  asking: the position of who asks for a
- * stamp. */
+/* Sends up to count replies by one sendmmsg; returns how many are done with.  asking is the
+ * position of the reply that asks for a stamp. */
 static int send_singles(struct tw_outbox *outbox, int fd, int at, int count, int asking)
 {
     const int asks = asking >= at && asking < at + count;
@@ -277,7 +277,7 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int aski
     return size;
 }
 
-/* How many replies from at on leave by the next call, and whether as segments. */
+/* Returns how many replies from at on leave by the next call, and whether as segments. */
 static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as_run)
 {
     const int run = run_at(outbox, at, count);
@@ -294,8 +294,8 @@ static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as
     return end - at;
 }
 
-/* Of the chunk at: the chosen one; or, in the chunk before it, one that has the kernel do the same
- * already, so that it need not fetch what it seldom does from memory while it is looked at. */
+/* Returns the reply that asks for a stamp: the chosen one, or, in the chunk before it, another one,
+ * so that the kernel's code for stamps is in the cache when the chosen one is measured. */
 static int who_asks(const struct tw_t3_error *t3_error, const struct tw_stamp_ids *ids, int at,
                     int size, int chosen)
 {

@@ -8,7 +8,7 @@
 
 #define TW_RUN_MAX 16 /* segments of one send */
 
-/* What is known of a reply beside its octets, which are in io; the caller's to fill in. */
+/* A reply on its way out.  Its octets are in io; the caller fills in all but the result. */
 struct tw_outgoing {
     struct tw_cipher *cipher; /* that seals it; NULL = none */
     const struct tw_layout *layout;
@@ -20,7 +20,8 @@ struct tw_outgoing {
     uint8_t group;
 };
 
-/* As many at once as take the budget's time, learnt from how long sends take, in eighths. */
+/* The number of replies that one call sends within the budget, in eighths, learnt from how long the
+ * calls take. */
 struct tw_portion {
     uint32_t eighths;
     uint32_t least;
@@ -32,10 +33,11 @@ struct tw_outbox {
     struct tw_outgoing replies[TW_BATCH];
     struct mmsghdr chunk[TW_BATCH]; /* of one call */
     struct iovec segments[TW_RUN_MAX];
-    _Alignas(8) uint8_t control[TW_CMSG_OCTETS]; /* of a run, or of who asks for a stamp */
-    int count;                                   /* of the replies that are being sent */
-    uint8_t order[TW_BATCH];                     /* replies, those of a peer together */
-    uint8_t as_built;                            /* the order is that in which they stand */
+    _Alignas(
+        8) uint8_t control[TW_CMSG_OCTETS]; /* of a run, or of the reply that asks for a stamp */
+    int count;                              /* of the replies that are being sent */
+    uint8_t order[TW_BATCH];                /* replies, those of a peer together */
+    uint8_t as_built;                       /* the order is that in which they stand */
     struct tw_portion single;
     struct tw_portion run;
     struct tw_t3_error t3_error;

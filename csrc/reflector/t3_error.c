@@ -148,7 +148,7 @@ int tw_t3_error_post(struct tw_t3_error *t3_error, struct tw_t3_error_stats *sta
     if (!t3_error->sampled)
         return 0;
     t3_error->sampled = 0;
-    if (stats->source != t3_error->source) { /* what another one told is of another truth */
+    if (stats->source != t3_error->source) { /* samples of two sources do not mix */
         stats->error = (struct tw_histogram){0};
         stats->early = 0;
         stats->source = t3_error->source;

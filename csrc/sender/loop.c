@@ -85,7 +85,7 @@ static void exchange_if_free(struct tw_sender *sender)
     pthread_mutex_unlock(&sender->lock);
 }
 
-/* What is done between two sends, but for the sleep. */
+/* Reads what has come, settles rows of a ring, and exchanges, between two sends. */
 static void catch_up(struct tw_sender *sender, uint64_t event_ns)
 {
     struct tw_samples *samples = &sender->samples;

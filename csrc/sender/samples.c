@@ -106,7 +106,7 @@ static int is_peer(const struct tw_endpoint *peer, const struct tw_endpoint *sou
            memcmp(source->address, peer->address, peer->ip_version == 4 ? 4 : 16) == 0;
 }
 
-/* What a reply says, whatever its layout. */
+/* The fields of a reply, whatever its layout. */
 struct reply {
     uint64_t t2; /* as the peer wrote it */
     uint64_t t3;

@@ -1,5 +1,5 @@
 /* samples.h: the table of samples of one session.  The sender's loop does the system calls; here is
- * what a send, a transmit stamp and an arriving datagram mean.  Not for Python. */
+ * what a send, a transmit stamp and an arriving datagram change in it.  Not for Python. */
 #pragma once
 #include "api/cmsg.h"
 #include "api/reflect.h"

@@ -33,7 +33,7 @@ struct tw_sender {
     uint16_t error_estimate;
 };
 
-/* What the loop has of its own, before its first turn. */
+/* Sets up what belongs to the loop, before its first turn. */
 void tw_sender_prepare_loop(struct tw_sender *sender);
 /* Asks the kernel for stamps.  Without them the samples say that their times are this program's. */
 void tw_sender_choose_stamps(const struct tw_sender *sender);
