@@ -1,5 +1,6 @@
 """A TCP server that follows a script, for clients that are to meet what our Server never does."""
 
+import asyncio
 import socket
 import threading
 from typing import Self, TypeVar
@@ -35,6 +36,7 @@ class ScriptedServer:
         self._silent.bind(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.test_port: int = self._silent.getsockname()[1]
+        self._connected = threading.Event()
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> Self:
@@ -49,6 +51,7 @@ class ScriptedServer:
 
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
+        self._connected.set()
         with connection:
             connection.settimeout(10)
             if not self._greets:
@@ -70,3 +73,7 @@ class ScriptedServer:
     def the(self, kind: type[MessageT]) -> MessageT:
         [message] = [message for message in self.received if isinstance(message, kind)]
         return message
+
+    async def until_connected(self) -> None:
+        """Returns when a client has connected."""
+        assert await asyncio.to_thread(self._connected.wait, 10)

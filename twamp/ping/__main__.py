@@ -20,18 +20,13 @@ from twamp.monitor.command import monitor_of_file, open_monitor
 from twamp.monitor.monitor import Monitor
 from twamp.monitor.outcome import Outcome
 from twamp.monitor.targets import Targets
-from twamp.ping.command_line import (
-    measurement_of,
-    parse,
-    read_report_command_line,
-    target_of,
-    targets_of,
-)
+from twamp.ping.command_line import measurement_of, parse, read_report_command_line, targets_of
 from twamp.ping.credentials import credentials_of
 from twamp.ping.loopback import loopback_responder
 from twamp.ping.output import complain, print_report
 from twamp.ping.run import Run
 from twamp.ping.sessions import TwampSessions
+from twamp.ping.target import target_of
 from twamp.report.saved_run import read_saved_run
 
 

@@ -1,9 +1,8 @@
 """The command line of twping: options and a target, a file of targets, or a saved run to report."""
 
 import re
-import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from twamp.config.arguments import (
@@ -16,10 +15,11 @@ from twamp.config.arguments import (
 )
 from twamp.config.ping import PingConfig
 from twamp.config.row import Given, key_of
-from twamp.config.target import Target, read_target
+from twamp.config.target import Target
 from twamp.errors import ConfigError
 from twamp.monitor.targets import Targets, read_targets
 from twamp.ping.summary_files import require_directory
+from twamp.ping.target import target_of, with_source
 from twamp.report.pictures import require_plot
 from twamp.version import version
 
@@ -124,24 +124,6 @@ def measurement_of(command_line: CommandLine) -> tuple[PingConfig, Target | None
     if host is None:
         raise ConfigError("HOST is missing; for example twping 192.0.2.1, or twping --loopback")
     return with_source(config), target_of(host, config, command_line.server)
-
-
-def target_of(host: str, config: PingConfig, server: str | None = None) -> Target:
-    """The host that is measured and its Server, the host itself unless there is another."""
-    port, zero_addresses = config.control_port, config.zero_addresses
-    return read_target(host, server, default_port=port, zero_addresses=zero_addresses)
-
-
-def with_source(config: PingConfig) -> PingConfig:
-    """The options with an interface that ``-S`` names as the one to bind to, as perfSONAR takes it."""
-    name = config.source_address
-    if name is None or name not in (interface for _, interface in socket.if_nameindex()):
-        return config
-    if config.interface not in (None, name):
-        raise ConfigError(
-            f"source-address: {name} is an interface, but {config.interface} is asked for"
-        )
-    return replace(config, source_address=None, interface=name)
 
 
 def targets_of(command_line: CommandLine) -> Targets:

@@ -1,4 +1,4 @@
-"""How twping shows who asks: the modes that ``-A`` accepts, and the user's passphrase."""
+"""twping's credentials: the modes that ``-A`` accepts, and the user's passphrase."""
 
 import functools
 import getpass
@@ -20,29 +20,38 @@ _MODES = {
 
 
 def modes_of(letters: str | None) -> Modes | None:
-    """What ``-A`` says."""
+    """The modes that the letters of ``-A`` name; None for no letters."""
     if letters is None:
         return None
     return functools.reduce(operator.or_, (_MODES[letter] for letter in letters))
 
 
 def credentials_of(config: PingConfig) -> Credentials | None:
-    """The user's passphrase, from the key file, from the user on a terminal, or from standard input.
+    """The user's credentials from the key file, else a terminal or standard input; None without a user.
 
-    Raises :class:`~twamp.errors.ConfigError` when there is none.
+    Raises :class:`~twamp.errors.ConfigError` when there is no passphrase.
     """
-    if config.user is None:
+    if config.user is not None and config.key_file is None:
+        return Credentials(config.user, _ask(config.user).encode())
+    return credentials_in_key_file(config)
+
+
+def credentials_in_key_file(config: PingConfig) -> Credentials | None:
+    """The user's credentials from the key file; None without one.
+
+    Raises :class:`~twamp.errors.ConfigError` when the file does not have the user, OSError when it
+    cannot be read.
+    """
+    if config.user is None or config.key_file is None:
         return None
-    if config.key_file is not None:
-        users = read_key_file(config.key_file)
-        if config.user not in users:
-            raise ConfigError(f"key-file: {config.key_file} has no user {config.user!r}")
-        return Credentials(config.user, users[config.user])
-    return Credentials(config.user, _ask(config.user).encode())
+    users = read_key_file(config.key_file)
+    if config.user not in users:
+        raise ConfigError(f"key-file: {config.key_file} has no user {config.user!r}")
+    return Credentials(config.user, users[config.user])
 
 
 def _ask(user: str) -> str:
-    """From the terminal, or where there is none from standard input, as the reference does."""
+    """Asks on the terminal; where there is none, reads standard input, as the reference does."""
     if sys.stdin.isatty():
         return getpass.getpass(f"passphrase of {user}: ")
     passphrase = sys.stdin.readline().rstrip("\r\n")

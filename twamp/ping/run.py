@@ -34,6 +34,8 @@ class Run:
         self._source = source
         self._senders: list[SessionSender] = []
         self._task: asyncio.Task[Any] | None = None
+        self._cancelled_before = 0  # how often the caller has cancelled the task before it ran this
+        self._own_cancels = 0
         self._early = asyncio.Event()  # set where waiting at the end is over
 
     @property
@@ -47,17 +49,19 @@ class Run:
         Raises Refused, ProtocolError or OSError when there cannot be any.
         """
         self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelled_before = self._task.cancelling()
         timers = self._watch_deadline()
         try:
             return await self._run()
         except asyncio.CancelledError:
+            if not self._is_cancelled_by_us_alone():
+                raise
             if self.interrupted:
                 return []
-            if self._early.is_set():
-                raise OSError(
-                    errno.ETIMEDOUT, "the deadline passed before anything was measured"
-                ) from None
-            raise
+            raise OSError(
+                errno.ETIMEDOUT, "the deadline passed before anything was measured"
+            ) from None
         finally:
             for timer in timers:
                 timer.cancel()
@@ -78,16 +82,28 @@ class Run:
         self._early.set()
         if self._senders:
             self._stop_sending(drain=False)
-        elif self._task is not None:
-            self._task.cancel()
+        else:
+            self._cancel_set_up()
+
+    def _cancel_set_up(self) -> None:
+        """Ends a run that has no session yet."""
+        if self._task is not None and self._task.cancel():
+            self._own_cancels += 1
+
+    def _is_cancelled_by_us_alone(self) -> bool:
+        """Takes our own cancellations back; whether the caller's are none."""
+        assert self._task is not None
+        is_ours = self._own_cancels > 0
+        for _ in range(self._own_cancels):
+            self._task.uncancel()
+        return is_ours and self._task.cancelling() == self._cancelled_before
 
     def interrupt(self) -> None:
         """Ends the run early: from the loop's thread, as a signal handler does; again: at once."""
         again, self.interrupted = self.interrupted, True
         self._early.set()
         if not self._senders:
-            if self._task is not None:
-                self._task.cancel()
+            self._cancel_set_up()
             return
         self._stop_sending(drain=not again)
         asyncio.get_running_loop().call_later(DRAIN, self._stop_sending, False)

@@ -1,0 +1,34 @@
+"""The two ends of a measurement, of the options and the host."""
+
+import pytest
+
+from twamp.config.ping import PingConfig
+from twamp.config.target import Target
+from twamp.errors import ConfigError
+from twamp.ping.target import target_of, with_source
+
+
+def test_the_server_is_the_host_unless_there_is_another() -> None:
+    config = PingConfig(control_port=8620)
+    assert target_of("192.0.2.1", config) == Target("192.0.2.1", "192.0.2.1", 8620)
+    assert target_of("192.0.2.1:99", config) == Target("192.0.2.1", "192.0.2.1", 99)
+    assert target_of("192.0.2.1", config, "[::1]:99") == Target("192.0.2.1", "::1", 99)
+
+
+def test_without_addresses_there_is_no_other_host() -> None:
+    with pytest.raises(ConfigError, match="zero-addresses"):
+        target_of("192.0.2.1", PingConfig(zero_addresses=True), "192.0.2.2")
+
+
+def test_a_source_that_is_an_interface_is_bound_to() -> None:
+    config = with_source(PingConfig(source_address="lo"))
+    assert (config.source_address, config.interface) == (None, "lo")
+    config = with_source(PingConfig(source_address="lo", interface="lo"))
+    assert (config.source_address, config.interface) == (None, "lo")
+    with pytest.raises(ConfigError, match="lo is an interface, but other is asked for"):
+        with_source(PingConfig(source_address="lo", interface="other"))
+
+
+def test_a_source_that_is_an_address_stays() -> None:
+    config = PingConfig(source_address="127.0.0.1", interface="lo")
+    assert with_source(config) == config
