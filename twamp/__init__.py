@@ -36,18 +36,20 @@ if TYPE_CHECKING:  # as mypy has a name exported: by its own name
     from twamp.endpoint import Endpoint as Endpoint
     from twamp.engine.native import EngineClockModel as EngineClockModel
     from twamp.engine.session_reflector import (
-        EngineHistogram as EngineHistogram,
-        ReflectorStats as ReflectorStats,
         SessionConfig as SessionConfig,
         SessionReflector as SessionReflector,
-        SessionStats as SessionStats,
-        T3ErrorStats as T3ErrorStats,
     )
     from twamp.engine.session_sender import (
         Collected as Collected,
         SenderConfig as SenderConfig,
         SenderStats as SenderStats,
         SessionSender as SessionSender,
+    )
+    from twamp.engine.statistics import (
+        EngineHistogram as EngineHistogram,
+        ReflectorStats as ReflectorStats,
+        SessionStats as SessionStats,
+        T3ErrorStats as T3ErrorStats,
     )
     from twamp.errors import (
         ConfigError as ConfigError,
@@ -80,8 +82,8 @@ if TYPE_CHECKING:  # as mypy has a name exported: by its own name
         Values as Values,
     )
     from twamp.ping.path import PathOptions as PathOptions, measure_path as measure_path
-    from twamp.protocol.control_messages import Accept as Accept, Modes as Modes
     from twamp.protocol.crypto import PacketKeys as PacketKeys
+    from twamp.protocol.registries import Accept as Accept, Modes as Modes
     from twamp.protocol.schedule import (
         Slot as Slot,
         make_schedule as make_schedule,
@@ -108,17 +110,16 @@ _PUBLIC = {
     "twamp.control.server": ("Server",),
     "twamp.endpoint": ("Endpoint",),
     "twamp.engine.native": ("EngineClockModel",),
-    "twamp.engine.session_reflector": (
+    "twamp.engine.session_reflector": ("SessionConfig", "SessionReflector"),
+    "twamp.engine.session_sender": ("Collected", "SenderConfig", "SenderStats", "SessionSender"),
+    "twamp.engine.statistics": (
         "EngineHistogram",
         "ReflectorStats",
-        "SessionConfig",
-        "SessionReflector",
         "SessionStats",
         "T3ErrorStats",
     ),
-    "twamp.engine.session_sender": ("Collected", "SenderConfig", "SenderStats", "SessionSender"),
     # protocol
-    "twamp.protocol.control_messages": ("Accept", "Modes"),
+    "twamp.protocol.registries": ("Accept", "Modes"),
     "twamp.protocol.crypto": ("PacketKeys",),
     "twamp.protocol.schedule": ("Slot", "make_schedule", "parse_intervals"),
     # errors

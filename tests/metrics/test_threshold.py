@@ -103,7 +103,7 @@ def test_json_says_which(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--csv",), ("--plot",), ("--fail", "loss>1%"), ("--json", "--samples"), ("-p",)]
+    "options", [("--raw",), ("--plot",), ("--verbose",), ("--json", "--samples"), ("-p",)]
 )
 def test_what_has_no_end_cannot_be_told_whole(
     options: tuple[str, ...], capsys: pytest.CaptureFixture[str]

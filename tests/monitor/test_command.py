@@ -1,6 +1,8 @@
 """twping --continuous and --config, from the command line to the exit code; what they report and serve."""
 
+import csv
 import http.client
+import io
 import json
 import re
 import signal
@@ -101,6 +103,72 @@ def test_json_is_an_object_in_a_line_and_they_add_up() -> None:
     assert set(of_finite) - set(total) == set(), "keys of a finite run that an interval lacks"
 
 
+def run_for(port: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """A continuous measurement of a second."""
+    return subprocess.run(
+        [sys.executable, "-m", "twamp.ping", f"127.0.0.1:{port}", *QUICK, "--deadline", "1", *arguments],
+        capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def test_csv_is_a_head_and_rows_that_add_up() -> None:
+    with responder() as port:
+        ended = run_for(port, "--csv", "--session-count", "2")
+        finite = run_for(port, "--csv")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(ended.stdout)))
+    assert ended.stdout.count("time,session") == 1
+    assert {row["session"] for row in rows} == {"0", "1"}
+    assert {row["destination"] for row in rows} == {"127.0.0.1"}
+    assert sum(int(row["sent"]) for row in rows) > 50
+    assert sum(int(row["lost"]) for row in rows) == 0
+    assert all(int(row["rtt_p99_ns"]) > 0 for row in rows if int(row["sent"]))
+    assert finite.stdout.splitlines()[0] == ended.stdout.splitlines()[0]
+
+
+def test_influx_has_a_point_for_each_interval() -> None:
+    with responder() as port:
+        ended = run_for(port, "--influx")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert len(lines) >= 3
+    for line in lines:
+        assert re.fullmatch(r"twamp,destination=127\.0\.0\.1,session=0 sent=\d+i,.* \d{19}", line)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--influx"]])
+def test_a_threshold_that_the_totals_cross_is_exit_code_3(form: list[str]) -> None:
+    with responder() as port:
+        failed = run_for(port, "--fail", "rtt.p50>0ns", "--fail", "loss>50%", *form)
+        kept = run_for(port, "--fail", "loss>50%", *form)
+    assert failed.returncode == 3
+    assert set(failed.stderr.splitlines()) == {"twping: failed: rtt.p50>0ns"}
+    assert len(failed.stderr.splitlines()) >= 2, "of intervals, and of the totals"
+    assert (kept.returncode, kept.stderr) == (0, "")
+    if form == ["--json"]:
+        trees = [json.loads(line) for line in failed.stdout.splitlines()]
+        judged = [tree["failed"] for tree in trees if tree["packets"]["num-pkts-received"]]
+        assert judged == [["rtt.p50>0ns"]] * len(judged)
+        assert trees[-1]["failed"] == ["rtt.p50>0ns"]
+
+
+def test_the_totals_decide_where_one_interval_fails() -> None:
+    """The first intervals have nobody to answer: all is lost in them, and little in all."""
+    port = free_port()
+    with Twping(f"127.0.0.1:{port}", *QUICK, "--fail", "loss>99.9%", "--json") as twping:
+        first = json.loads(twping.line())
+        with responder(port=port):
+            received = 0
+            while received < 10:
+                tree = json.loads(twping.line())
+                received += tree["packets"]["num-pkts-received"] if tree["measured"] else 0
+            code, out, err = twping.end(signal.SIGTERM)
+    assert first["failed"] == ["loss>99.9%"]
+    assert json.loads(out.splitlines()[-1])["failed"] == []
+    assert "twping: failed: loss>99.9%\n" in err
+    assert code == 0
+
+
 def test_without_a_server_it_says_so_and_goes_on_trying() -> None:
     with Twping(f"127.0.0.1:{free_port()}", *QUICK) as twping:
         assert "Connection refused" in twping.complaint()
@@ -143,6 +211,7 @@ def test_loopback_and_a_file_that_is_rotated(tmp_path: Path) -> None:
     [
         (["--raw"], "raw: continuous keeps no single packets"),
         (["-M"], "machine: continuous keeps no single packets"),
+        (["--csv", "--bin", "1"], "bin: continuous has a row for each interval"),
         (["-i", "0f"], "interval: '0f' never waits"),
         (["--output", "/no/such/directory/x"], "No such file or directory"),
     ],

@@ -57,3 +57,34 @@ def test_a_stream_stays_open() -> None:
     output.write("x\n")
     output.close()
     assert stream.getvalue() == "x\n"
+
+
+def test_each_file_begins_with_the_head_and_is_never_of_it_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    output = RotatingFile(str(path), size=10, count=2, head="head\n")
+    for line in ("1\n", "22\n", "333\n", "too long by itself\n"):
+        output.write(line)
+    output.close()
+    texts = {each.name: each.read_text() for each in tmp_path.iterdir()}
+    assert texts == {
+        "out": "head\ntoo long by itself\n",
+        "out.1": "head\n333\n",
+        "out.2": "head\n1\n22\n",
+    }
+
+
+def test_a_file_that_is_added_to_has_its_head_already(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for line in ("1\n", "2\n"):
+        output = RotatingFile(str(path), head="head\n")
+        output.write(line)
+        output.close()
+    assert path.read_text() == "head\n1\n2\n"
+
+
+def test_a_stream_has_the_head_once() -> None:
+    stream = io.StringIO()
+    output = StreamOutput(stream, "head\n")
+    output.write("1\n")
+    output.write("2\n")
+    assert stream.getvalue() == "head\n1\n2\n"

@@ -1,6 +1,5 @@
 """The file of targets: what goes before what, and where an error is."""
 
-import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
@@ -63,6 +62,28 @@ def test_a_target_goes_before_its_module_and_that_before_the_top(tmp_path: Path)
     assert file.options.continuous
     assert file.options.report_interval == 10
     assert file.allow == (ip_network("198.51.100.0/24"), ip_network("2001:db8::/32"))
+
+
+def test_thresholds_are_of_the_program_of_a_module_or_of_a_target(tmp_path: Path) -> None:
+    text = """
+    fail = ["loss>1%"]
+    csv = true
+    [module.voice]
+    fail = ["rtt.p99>50ms"]
+    [target.a]
+    host = "192.0.2.1"
+    [target.b]
+    host = "192.0.2.2"
+    module = "voice"
+    [target.c]
+    host = "192.0.2.3"
+    module = "voice"
+    fail = ["loss>0", "rtt.max>1s"]
+    """
+    file = read(tmp_path, text)
+    assert file.options.csv
+    thresholds = [[str(each) for each in target.config.fail] for target in file.targets]
+    assert thresholds == [["loss>1%"], ["rtt.p99>50ms"], ["loss>0", "rtt.max>1s"]]
 
 
 def test_a_module_probes_for_a_second_unless_it_says_otherwise(tmp_path: Path) -> None:
@@ -129,17 +150,3 @@ def test_a_module_that_would_probe_too_much_is_refused(
 
 def test_no_option_is_both_of_the_program_and_of_a_target() -> None:
     assert not OF_THE_PROGRAM & OF_A_TARGET
-
-
-def test_the_file_in_the_readme_is_right(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
-    [text] = [
-        block
-        for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
-        if "[target." in block
-    ]
-    file = read(tmp_path, text)
-    [paris] = file.targets
-    assert (paris.config.test_dscp_value, paris.config.session_count) == (46, 2)
-    assert str(file.options.metrics_address) == "127.0.0.1:9862"
-    check_module("voice", file.modules["voice"])

@@ -9,7 +9,7 @@ from twamp.config.ping import PingConfig
 from twamp.control.client import Credentials
 from twamp.errors import ConfigError
 from twamp.ping.credentials import credentials_in_key_file, credentials_of, modes_of
-from twamp.protocol.control_messages import Modes
+from twamp.protocol.registries import Modes
 
 
 @pytest.fixture

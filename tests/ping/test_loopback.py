@@ -8,7 +8,7 @@ from twamp.config.ping import PingConfig
 from twamp.control.client import ControlClient, Credentials
 from twamp.errors import Refused
 from twamp.ping.loopback import loopback_responder
-from twamp.protocol.control_messages import Modes
+from twamp.protocol.registries import Modes
 
 
 @pytest.mark.parametrize(("ipv6", "address"), [(False, "127.0.0.1"), (True, "::1")])

@@ -145,7 +145,7 @@ class PingConfig(Config):
     )
     deadline: Decimal = option(
         0,
-        "seconds after which the run ends and reports what it has; 0: none",
+        "seconds after which the run, also of --continuous, ends and reports what it has; 0: none",
         range="0-31536000",
         read=seconds,
     )
@@ -233,7 +233,8 @@ class PingConfig(Config):
     )
     fail: tuple[Threshold, ...] = option(
         (),
-        "exit with 3 when this is so, repeatable: loss>1%, rtt.p99>5ms, duplicates>0, ...",
+        "exit with 3 when this is so, repeatable: loss>1%, rtt.p99>5ms, duplicates>0, ...; "
+        "--continuous judges each interval, too, and exits by its totals",
         read=parse_threshold,
         entries=64,
         metavar="THRESHOLD",
@@ -252,12 +253,12 @@ class PingConfig(Config):
     )
     csv: bool = option(
         False,
-        "report as CSV, a line for each session and bin",
+        "report as CSV, a line for each session and bin or report interval",
         read=flag,
     )
     influx: bool = option(
         False,
-        "report in the line protocol of InfluxDB, a point for each session and bin",
+        "report in the line protocol of InfluxDB, a point for each session and bin or report interval",
         read=flag,
     )
     bin: Decimal = option(
@@ -378,19 +379,16 @@ class PingConfig(Config):
     def _of_continuous(self) -> Iterator[str]:
         if self.continuous:
             for key in (
-                *("raw", "machine", "verbose", "csv", "influx", "samples", "plot"),
+                *("raw", "machine", "verbose", "samples", "plot"),
                 *("save_summaries", "packets_per_summary"),
             ):
                 if getattr(self, key):
                     yield (
                         f"{key.replace('_', '-')}: continuous keeps no single packets; leave one of "
-                        "the two out (--json has an object for each interval)"
+                        "the two out (--json, --csv and --influx report each interval)"
                     )
-            if self.fail:
-                yield (
-                    "fail: continuous has no end to judge at; alert on --metrics-address, or leave "
-                    "one of the two out"
-                )
+            if self.bin:
+                yield "bin: continuous has a row for each interval; give --report-interval instead"
         elif self.output is not None or self.metrics_address is not None:
             key = "metrics-address" if self.output is None else "output"
             yield f"{key}: is for continuous measurements; give --continuous, too"

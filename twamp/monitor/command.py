@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from twamp.config.ping import PingConfig
 from twamp.engine.session_source import SessionSource
 from twamp.errors import ConfigError
+from twamp.monitor.forms import Form
 from twamp.monitor.monitor import Monitor
 from twamp.monitor.output import Output, RotatingFile, StreamOutput
 from twamp.monitor.probe import MeasureOnce, Prober
@@ -24,9 +25,11 @@ def open_monitor(
 
     Raises OSError when the file cannot be opened.
     """
-    output: Output = StreamOutput(sys.stdout)
+    head = Form(options).head
+    output: Output = StreamOutput(sys.stdout, head)
     if options.output is not None:
-        output = RotatingFile(options.output, options.rotate_size, options.rotate_count)
+        size, count = options.rotate_size, options.rotate_count
+        output = RotatingFile(options.output, size, count, head)
     with contextlib.closing(output):
         yield Monitor(options, output, warn, prober)
 

@@ -12,14 +12,13 @@ from twamp.config.ping import PingConfig
 from twamp.engine.session_source import SessionSource
 from twamp.metrics.interval import ReportInterval
 from twamp.metrics.measure import Results
+from twamp.metrics.threshold import Threshold, crossed
 from twamp.monitor.exporter import SessionFigures, TargetState, target_families
+from twamp.monitor.forms import Form
 from twamp.monitor.outcome import Outcome
 from twamp.monitor.output import Output
 from twamp.monitor.probe import Prober, probe_application
 from twamp.monitor.watch import Watch
-from twamp.report.interval import interval_line, json_line, total_block
-from twamp.report.units import UNITS, Style
-from twamp.version import version
 from twamp.web import WebServer, prometheus_application
 
 SCRAPE_SECONDS = 10.0  # for the event loop to answer
@@ -43,9 +42,7 @@ class Monitor:
         self._output = output
         self._warn = warn
         self._prober = prober
-        self._style = Style(
-            unit=UNITS[options.units], percentiles=options.percentiles, unix_time=False
-        )
+        self._form = Form(options)
         self._ended = asyncio.Event()
         self._cannot_write = False
         self._interrupted = False
@@ -53,32 +50,30 @@ class Monitor:
 
     def watch(self, name: str, config: PingConfig, source: SessionSource) -> None:
         """Adds a target, before :meth:`run`; ConfigError for one that needs too much memory."""
-        self._watches.append(Watch(name, config, source, report=self._report, warn=self._warn))
 
-    @property
-    def outcome(self) -> Outcome:
-        """What became of all targets together, once :meth:`run` is over."""
-        if self._interrupted:
-            return Outcome.INTERRUPTED
-        if not self._watches:
-            return Outcome.MEASURED
-        if not any(each.connections for each in self._watches):
-            return Outcome.NO_SET_UP
-        came = any(tally.received for each in self._watches for tally in each.totals().tallies)
-        return Outcome.MEASURED if came else Outcome.NOTHING_BACK
+        def report(interval: ReportInterval) -> None:
+            self._report(watch, interval)
 
-    async def run(self) -> None:
-        """Measures until it is stopped; OSError or ConfigError when the metrics cannot be served."""
+        watch = Watch(name, config, source, report=report, warn=self._warn)
+        self._watches.append(watch)
+
+    async def run(self) -> Outcome:
+        """Measures until it is stopped, or until ``--deadline``; then reports the totals.
+
+        Raises OSError or ConfigError when the metrics cannot be served.
+        """
         async with contextlib.AsyncExitStack() as stack:
             await self._serve_metrics(stack)
+            deadline = float(self._options.deadline)
+            if deadline:
+                timer = asyncio.get_running_loop().call_later(deadline, self.stop)
+                stack.callback(timer.cancel)
             async with asyncio.TaskGroup() as tasks:
                 for each in self._watches:
                     tasks.create_task(each.run(), name=f"twping {each.name}")
                 if not self._watches:
                     await self._ended.wait()
-        if not self._options.quiet:
-            for each in self._watches:
-                self._write(self._total(each.totals()))
+        return self._conclude()
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Ends it soon, or when called again at once; from the loop's thread.
@@ -93,26 +88,42 @@ class Monitor:
 
     # ---- reports ---------------------------------------------------------------------------------
 
-    def _report(self, interval: ReportInterval) -> None:
-        results = interval.results()
-        if self._options.json:
-            self._write(self._json(interval, results, "interval"))
-        else:
-            named = len(self._watches) > 1
-            self._write(interval_line(interval, results, self._style, named=named))
+    def _report(self, watch: Watch, interval: ReportInterval) -> None:
+        results, named = interval.results(), len(self._watches) > 1
+        # An interval in which no packet was due has no figures, and without a reason nothing to blame.
+        fail = watch.config.fail if results.total.sent or interval.reason else ()
+        self._write(self._form.interval(interval, results, fail=fail, named=named))
+        self._judge(watch, results, fail)
 
-    def _total(self, interval: ReportInterval) -> str:
-        results = interval.results()
-        if self._options.json:
-            return self._json(interval, results, "total")
-        return total_block(interval, results, self._style)
+    def _judge(self, watch: Watch, results: Results, fail: Sequence[Threshold]) -> bool:
+        """Whether the figures cross a threshold, which is then said."""
+        name = f"{watch.name}: " if len(self._watches) > 1 else ""
+        failed = crossed(fail, results.total)
+        for threshold in failed:
+            self._warn(f"{name}failed: {threshold}")
+        return bool(failed)
 
-    def _json(self, interval: ReportInterval, results: Results, kind: str) -> str:
-        percentiles = self._style.percentiles
-        return json_line(interval, results, kind, version=version(), percentiles=percentiles)
+    def _conclude(self) -> Outcome:
+        """Reports the totals; the outcome is that of a finite run with their figures."""
+        came = failed = False
+        for watch in self._watches:
+            totals = watch.totals()
+            results = totals.results()
+            self._write(self._form.total(totals, results, fail=watch.config.fail))
+            came = came or results.total.received > 0
+            failed = self._judge(watch, results, watch.config.fail) or failed
+        if self._interrupted:
+            return Outcome.INTERRUPTED
+        if not self._watches:
+            return Outcome.MEASURED
+        if not any(watch.connections for watch in self._watches):
+            return Outcome.NO_SET_UP
+        return Outcome.MEASURED if came and not failed else Outcome.NOTHING_BACK
 
     def _write(self, text: str) -> None:
         """A disk that is full does not end a measurement; a pipe that nobody reads does."""
+        if not text:
+            return
         try:
             self._output.write(text)
         except BrokenPipeError:

@@ -1,7 +1,8 @@
-"""Where the lines of an endless measurement go: a stream, or a file that is rotated.
+"""Where the lines of a continuous measurement go: a stream, or a file that is rotated.
 
 ``results.jsonl`` becomes ``results.jsonl.1`` before it grows beyond its size, that ``….2``, and so on; the
-oldest goes.  A line is never split.  A file that somebody else has moved away is begun anew.
+oldest goes.  A line is never split.  A file that somebody else has moved away is begun anew.  Every file
+begins with the head that its form has, as the stream does.
 """
 
 import os
@@ -17,13 +18,15 @@ class Output(Protocol):
 
 
 class StreamOutput:
-    """Writes to a stream that is somebody else's, at once."""
+    """Writes to a stream that is somebody else's, at once; ``head`` before the first line."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], head: str = "") -> None:
         self._stream = stream
+        self._head = head
 
     def write(self, text: str) -> None:
-        self._stream.write(text)
+        head, self._head = self._head, ""
+        self._stream.write(head + text)
         self._stream.flush()
 
     def close(self) -> None:
@@ -33,11 +36,12 @@ class StreamOutput:
 class RotatingFile:
     """Appends to ``path``; ``size`` in octets, 0: never rotated; ``count`` old files are kept.
 
-    Raises OSError when it cannot be opened.
+    An empty file begins with ``head``.  Raises OSError when it cannot be opened.
     """
 
-    def __init__(self, path: str, size: int = 0, count: int = 5) -> None:
+    def __init__(self, path: str, size: int = 0, count: int = 5, head: str = "") -> None:
         self._path = path
+        self._head = head.encode()
         self._size = size
         self._count = count
         self._file = self._open()
@@ -48,8 +52,10 @@ class RotatingFile:
             self._file.close()
             self._file = self._open()
         length = self._file.tell()
-        if self._size and length and length + len(octets) > self._size:
+        if self._size and length > len(self._head) and length + len(octets) > self._size:
             self._rotate()
+        if not self._file.tell():
+            octets = self._head + octets
         self._file.write(octets)
         self._file.flush()
 

@@ -38,7 +38,7 @@ from twamp.errors import ConfigError
 OF_THE_PROGRAM = frozenset(
     {
         *("report_interval", "output", "rotate_size", "rotate_count", "metrics_address"),
-        *("json", "units", "percentiles", "quiet"),
+        *("json", "csv", "influx", "units", "percentiles", "quiet"),
     }
 )
 # Options of one measurement.
@@ -47,7 +47,7 @@ OF_A_TARGET = frozenset(
         *("count", "interval", "loss_timeout", "port_range", "test_dscp_value", "padding"),
         *("source_address", "interface", "ipv4", "ipv6", "zero_addresses", "session_count"),
         *("hwtstamp", "control_port", "auth_mode", "user", "key_file", "maximum_pbkdf2_count"),
-        "zero_padding",
+        *("zero_padding", "fail"),
     }
 )
 SHORT = {"port": "control-port", "dscp": "test-dscp-value", "mode": "auth-mode"}

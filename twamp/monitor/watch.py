@@ -156,7 +156,9 @@ class Watch:
                 if task is not None:
                     task.cancel()
                     await asyncio.wait([task])
-            self._close_interval()
+            # What is left after the last session may be an instant of which there is nothing to say.
+            if self._current.measured or self._reason:
+                self._close_interval()
             self._tell()
 
     def stop(self, drain: bool = True) -> None:

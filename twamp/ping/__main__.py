@@ -100,8 +100,7 @@ async def watch_targets(file: Targets) -> int:
 async def until_signalled(monitor: Monitor) -> int:
     """Measures until SIGINT or SIGTERM; returns the exit code."""
     with on_signals(lambda number: monitor.stop(interrupted=number == signal.SIGINT)):
-        await monitor.run()
-    return monitor.outcome
+        return await monitor.run()
 
 
 @contextlib.contextmanager

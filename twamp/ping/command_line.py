@@ -14,7 +14,7 @@ from twamp.config.arguments import (
     spelled_out,
 )
 from twamp.config.ping import PingConfig
-from twamp.config.row import Given, key_of
+from twamp.config.row import Given, key_of, rows
 from twamp.config.target import Target
 from twamp.errors import ConfigError
 from twamp.monitor.targets import Targets, read_targets
@@ -35,12 +35,8 @@ perfSONAR takes any other code for a run that failed).  SIGTERM ends
 --continuous as its natural end does: with 0, 1 or 3."""
 # The options that a report of a saved run may have.
 OF_REPORTS = frozenset(
-    {
-        *("json", "samples", "csv", "influx", "bin", "raw", "machine", "bucket_width", "plot"),
-        *("fail", "packets_per_summary", "save_summaries", "directory", "verbose", "unix_time"),
-        *("units", "quiet", "percentiles"),
-    }
-)
+    field for field, row in rows(PingConfig) if row.group in ("report", "report for programs")
+) - {"progress"}
 
 
 @dataclass(frozen=True)
