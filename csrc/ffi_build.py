@@ -18,6 +18,7 @@ SHARED_HEADERS = (  # in the order of their includes
     "api/histogram.h",
     "api/reflector.h",
     "api/sender.h",
+    "api/columns.h",
     "api/privileges.h",
 )
 DROPPED_LINES = ("#include", "#pragma", "#if", "#endif")

@@ -50,6 +50,7 @@ MAY_INCLUDE: dict[str, tuple[str, ...]] = {
     "packet": (*("api/", "packet/", "<string.h>", "<errno.h>", "<stddef.h>", "<stdint.h>"),),
     "kernel": ("api/", "packet/octets.h", "kernel/", "<"),
     "reflector": ("api/", "packet/", "kernel/", "reflector/", "<"),
+    "metrics": ("api/", "metrics/", "<string.h>", "<errno.h>", "<stddef.h>", "<stdint.h>"),
     "sender": ("api/", "packet/", "kernel/", "sender/", "<"),
 }
 ONLY_IN = {"<linux/": "kernel/", "<openssl/": "packet/crypto.c"}

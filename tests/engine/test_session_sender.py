@@ -24,7 +24,8 @@ from tests.support.scripted_sessions import (
 )
 from twamp._native import ffi
 from twamp.endpoint import Endpoint
-from twamp.engine.session_sender import SAMPLE_LAYOUT, SessionSender
+from twamp.engine.sample_table import SAMPLE_LAYOUT
+from twamp.engine.session_sender import SessionSender
 from twamp.metrics.sample import Sample
 
 NONE, USER, KERNEL = 0, 1, 2

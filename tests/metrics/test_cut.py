@@ -1,10 +1,11 @@
 """A session in parts: what is added up is that of the whole, and losses keep their direction."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.sessions import (
+    GAP,
     MS,
     Fate,
     a_measurement,
@@ -84,6 +85,7 @@ def test_losses_keep_their_direction(
 
 
 @given(st.lists(any_fate, min_size=1, max_size=40), st.integers(1, 12))
+@example([Fate((GAP + 1,), (0,)), Fate((0,), (0,))], 1)  # overtaken by a packet of the next part
 def test_parts_add_up_to_the_session(fates: list[Fate], size: int) -> None:
     session = a_measurement(*carry(fates))
     cut = list(by_packets(session, size))

@@ -57,7 +57,7 @@ def assert_books_balance(sender: SessionSender) -> None:
     assert stats.replies == len(answered)
     assert stats.received == len(answered) + len(sender.duplicates) + sum(stats.drops.values())
     assert stats.sent == sum(sample.t1_source != NONE for sample in sender.samples)
-    ranks = sorted(sample.rank for sample in answered + sender.duplicates)
+    ranks = sorted(sample.rank for sample in (*answered, *sender.duplicates))
     assert ranks == list(range(1, len(ranks) + 1))
 
 

@@ -7,6 +7,7 @@ rows, with delays of whole 2⁻⁹ s, which are exact in NTP as in nanoseconds.
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from ipaddress import IPv4Address
@@ -18,7 +19,7 @@ from tests.support.relay import DROP, Fate, Schedule
 from tests.system.test_impairment import COUNT, go
 from twamp.endpoint import Endpoint
 from twamp.engine.native import ffi
-from twamp.engine.session_sender import SAMPLE_LAYOUT, _samples
+from twamp.engine.sample_table import SAMPLE_LAYOUT, SampleTable
 from twamp.metrics.figures import Metrics
 from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement, Sample
@@ -135,7 +136,7 @@ def a_way(rng: random.Random) -> Way:
     return Way(delays[0], rng.randrange(4), delays[1])
 
 
-def rows(ways: list[Way], interval: int, offset: int) -> tuple[list[Sample], int]:
+def rows(ways: list[Way], interval: int, offset: int) -> tuple[Sequence[Sample], int]:
     """The engine's table, octet for octet, after a session whose reflector's clock is ``offset`` ahead."""
     arriving = sorted(
         (n * interval + way.there, n) for n, way in enumerate(ways) if way.there is not None
@@ -163,7 +164,8 @@ def rows(ways: list[Way], interval: int, offset: int) -> tuple[list[Sample], int
         )
     table = ffi.new("struct tw_sample[]", len(ways))
     ffi.buffer(table)[:] = octets
-    return _samples(table, len(ways)), len(returning)
+    rows = ffi.cast("struct tw_sample *", table)
+    return SampleTable(table, rows, len(ways)), len(returning)
 
 
 def quantile(values: list[int], percent: Decimal) -> int:

@@ -23,7 +23,6 @@ import warnings
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from struct import Struct
 from typing import Any, NamedTuple
 
 from twamp.endpoint import Endpoint
@@ -38,11 +37,10 @@ from twamp.engine.native import (
     native_keys,
     wipe_keys,
 )
+from twamp.engine.sample_table import SAMPLE_LAYOUT, SampleTable
 from twamp.metrics.sample import Sample
 from twamp.protocol.crypto import PacketKeys
 
-# struct tw_sample; the compiler's offsets are compared with it in tests/engine/test_session_sender.py.
-SAMPLE_LAYOUT = Struct("=QQQQIIIiHHBBBBB7x")
 # A 44-octet packet is charged 832 octets of it: 4 MB hold 5,000 of them.
 RECEIVE_BUFFER = 4 << 20
 LEAST_DUPLICATES = 1024
@@ -113,9 +111,8 @@ class SenderStats:
 _DROPS = enum_names("tw_sender_drop", "TW_SENDER_DROP_")
 
 
-def _samples(table: Any, count: int) -> list[Sample]:
-    rows = SAMPLE_LAYOUT.iter_unpack(ffi.buffer(table, count * SAMPLE_LAYOUT.size))
-    return list(map(Sample._make, rows))
+def _table(rows: Any, count: int) -> SampleTable:
+    return SampleTable(rows, ffi.cast("struct tw_sample *", rows), count)
 
 
 def _ring_samples(table: Any, begin: int, end: int) -> list[Sample]:
@@ -152,8 +149,8 @@ class SessionSender:
         self._started = False
         self._running = False
         self._stats = SenderStats()
-        self._samples: list[Sample] | None = None
-        self._duplicates: list[Sample] | None = None
+        self._samples: SampleTable | None = None
+        self._duplicates: SampleTable | None = None
         size = len(config.schedule)
         self._count = size if config.count is None else config.count
         if not 0 <= self._count <= MOST_PACKETS:
@@ -301,7 +298,7 @@ class SessionSender:
         return self.stats().sent
 
     @property
-    def samples(self) -> list[Sample]:
+    def samples(self) -> Sequence[Sample]:
         """The samples of all packets that were due, by sequence number; ``t1_source`` 0 = never left.
 
         Packets that were not yet due at :meth:`stop` have none.
@@ -309,15 +306,15 @@ class SessionSender:
         self._require_end()
         if self._samples is None:
             stats = self.stats()
-            self._samples = _samples(self._sample_table, stats.sent + stats.send_errors)
+            self._samples = _table(self._sample_table, stats.sent + stats.send_errors)
         return self._samples
 
     @property
-    def duplicates(self) -> list[Sample]:
+    def duplicates(self) -> Sequence[Sample]:
         """The second and later replies to packets, in the order of arrival."""
         self._require_end()
         if self._duplicates is None:
-            self._duplicates = _samples(self._duplicate_table, self.stats().duplicates)
+            self._duplicates = _table(self._duplicate_table, self.stats().duplicates)
         return self._duplicates
 
     def _require_end(self) -> None:

@@ -33,14 +33,17 @@ def by_time(measurement: Measurement, bin_ns: int) -> Iterator[Bin]:
 
     Intervals in which nothing was sent are left out; 0 is one that lasts for ever.
     """
+    if not bin_ns:
+        first = next((sample for sample in measurement.samples if sample.t1_source), None)
+        return iter([] if first is None else [Bin(unix_ns_from_ntp(first.t1), measurement)])
     starts: list[int] = []
     cuts: list[int] = []
     for place, sample in enumerate(measurement.samples):
         if not sample.t1_source:
             continue  # it never left
         unix_ns = unix_ns_from_ntp(sample.t1)
-        start = unix_ns // bin_ns * bin_ns if bin_ns else unix_ns
-        if not starts or (bin_ns and start > starts[-1]):
+        start = unix_ns // bin_ns * bin_ns
+        if not starts or start > starts[-1]:
             starts.append(start)
             cuts.append(place)
     return map(Bin, starts, _cut(measurement, cuts[1:]))

@@ -87,20 +87,21 @@ def signed(difference: int) -> int:
     return (difference + _HALF) % (2 * _HALF) - _HALF
 
 
-def _ns(units: int) -> int:
+def ns_of_units(units: int) -> int:
+    """Units of 2^-32 s in ns, to the nearest."""
     return (units * NS + (1 << 31)) >> 32
 
 
 def delays(sample: Sample) -> Delays:
     processing = signed(sample.t3 - sample.t2)
     return Delays(
-        round_trip=_ns(signed(sample.t4 - sample.t1) - processing),
-        send=_ns(signed(sample.t2 - sample.t1)),
-        reflect=_ns(signed(sample.t4 - sample.t3)),
-        processing=_ns(processing),
+        round_trip=ns_of_units(signed(sample.t4 - sample.t1) - processing),
+        send=ns_of_units(signed(sample.t2 - sample.t1)),
+        reflect=ns_of_units(signed(sample.t4 - sample.t3)),
+        processing=ns_of_units(processing),
     )
 
 
 def is_late(sample: Sample, loss_timeout_ns: int) -> bool:
     """A reply came, but longer after the departure than the loss timeout."""
-    return sample.rank > 0 and _ns(signed(sample.t4 - sample.t1)) > loss_timeout_ns
+    return sample.rank > 0 and ns_of_units(signed(sample.t4 - sample.t1)) > loss_timeout_ns

@@ -372,14 +372,16 @@ class SessionFold:
             ):
                 yield heapq.heappop(waiting)
 
-        for _, sequence, sample, one in take(self._by_rank):
+        back = [*take(self._by_rank)]
+        for _, sequence, sample, _ in back:
             tally.reordered += self._round_trip.is_reordered(sequence)
             tally.reordered_reverse += self._back.is_reordered(sample.reflector_sequence_number)
-            self._jitter.round_trip.add(one.round_trip)
-            self._jitter.reflect.add(one.reflect)
-        for _, sequence, _, one in take(self._by_reflector):
+        there = [*take(self._by_reflector)]
+        for _, sequence, _, _ in there:
             tally.reordered_forward += self._there.is_reordered(sequence)
-            self._jitter.send.add(one.send)
+        self._jitter.round_trip.add([arrival.delays.round_trip for arrival in back])
+        self._jitter.send.add([arrival.delays.send for arrival in there])
+        self._jitter.reflect.add([arrival.delays.reflect for arrival in back])
         if tally.received:
             tally.round_trip.jitter = self._jitter.round_trip.value
             tally.send.jitter = self._jitter.send.value

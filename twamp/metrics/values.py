@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from math import isqrt
+from operator import mul
 from typing import Protocol, Self
 
 EXACT = Fraction(0)
@@ -120,7 +121,7 @@ class Distribution(Values):
     def of(cls, values: Iterable[int]) -> "Distribution":
         """Of values in any order."""
         ascending = sorted(values)
-        squares = sum([value * value for value in ascending])
+        squares = sum(map(mul, ascending, ascending))
         return cls(array("q", ascending), sum(ascending), squares)
 
     def __repr__(self) -> str:

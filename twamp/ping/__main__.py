@@ -13,6 +13,7 @@ import uvloop
 from twamp.config.ping import PingConfig
 from twamp.config.target import Target
 from twamp.control.client import Credentials
+from twamp.engine.sample_table import in_table
 from twamp.errors import TWPING_REMEDIES, TwampError, explain
 from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement
@@ -126,7 +127,7 @@ def report_saved(arguments: Sequence[str]) -> int:
         return Outcome.NO_SET_UP
     if run.said_of_it:
         complain(run.said_of_it)
-    return print_report(Results.of(run.measurements), config, run.configuration)
+    return print_report(Results.of([*map(in_table, run.measurements)]), config, run.configuration)
 
 
 if __name__ == "__main__":
