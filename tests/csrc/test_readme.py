@@ -8,7 +8,7 @@ import pytest
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 README = (CSRC / "README.md").read_text()
 STEPS = re.findall(r"^\| \d+\. .*\| `(\S+\.c)` \| (.*?) \|", README, re.MULTILINE)
-FILES = re.findall(r"`((?:api|packet|kernel|reflector|sender)/\w+\.[ch])`", README)
+FILES = re.findall(r"`((?:api|packet|kernel|reflector|sender|metrics)/\w+\.[ch])`", README)
 
 
 def test_the_walk_has_its_steps() -> None:
