@@ -1,4 +1,4 @@
-"""An IP address and a UDP or TCP port: as Python, as the socket module and as the C engine write it."""
+"""An IP address with a UDP or TCP port, in the forms of Python, the socket module and the wire."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def from_sockaddr(cls, sockaddr: tuple[Any, ...]) -> "Endpoint":
-        """Of what ``getsockname`` and friends give; an IPv4-mapped IPv6 address becomes IPv4."""
+        """From the result of ``getsockname`` and its like; an IPv4-mapped IPv6 address becomes IPv4."""
         address = ip_address(sockaddr[0].partition("%")[0])
         scope_id = sockaddr[3] if len(sockaddr) > 3 else 0
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
@@ -31,7 +31,7 @@ class Endpoint(NamedTuple):
 
     @property
     def sockaddr(self) -> tuple[Any, ...]:
-        """What ``bind`` and ``connect`` take."""
+        """The argument of ``bind`` and ``connect``."""
         if self.address.version == 4:
             return (str(self.address), self.port)
         return (str(self.address), self.port, 0, self.scope_id)

@@ -1,4 +1,4 @@
-"""Who may connect: the client-list, and the limits of connections and handshakes."""
+"""Admission: the client-list, and the limits of connections and handshakes."""
 
 from ipaddress import ip_address, ip_network
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may connect, for how long, and what he may have: each limit, seen by clients on the wire."""
+"""Each limit of connections and sessions, seen by clients on the wire."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Every security mode over the wire, by our own two ends; and what must not pass."""
+"""Every security mode over the wire between our own two ends, and attacks that must fail."""
 
 import asyncio
 import socket

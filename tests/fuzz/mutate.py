@@ -1,4 +1,4 @@
-"""Small damage to octets, as a fuzzer does it: a seed gives the same damage every time."""
+"""Damages octets a little, as a fuzzer does; the same seed gives the same damage."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""What the fuzzer feeds: every function of the protocol core that reads octets of the peer.
+"""The targets of the fuzzer: every function of the protocol that reads octets of the peer.
 
 A target takes any octets.  It returns normally when they were understood, raises RemoteProtocolError
 when they are none of the kind, and any other exception is a finding.

@@ -1,7 +1,9 @@
 """Tallies: on any session what the exact metrics say, whole or in parts."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -19,26 +21,40 @@ BEGIN_NS = 1_800_000_000 * 10**9
 END = Endpoint.from_sockaddr(("127.0.0.1", 1))
 
 
-def a_session(random: Random, count: int) -> Measurement:
-    """Packets lost, copied, late and overtaken on either way, as chance has it."""
+class Reply(NamedTuple):
+    """A reply that arrived, in the order of arrival; times in Unix ns."""
+
+    t4: int
+    number: int
+    reflected: int
+    t2: int
+
+
+def replies(random: Random, departures: Sequence[int]) -> list[Reply]:
+    """Packets lost, copied, late and overtaken on either way, at random."""
     spread = random.choice([0, MS // 2, 5 * MS])
     loss, copies = random.choice([0, 0.1, 0.5]), random.choice([0, 0.1])
-    departures = [BEGIN_NS + number * MS for number in range(count)]
     there = []  # (arrival at the reflector, number)
     for number, t1 in enumerate(departures):
         for _ in range(1 + (random.random() < copies)):
             if random.random() >= loss:
                 there.append((t1 + 1000 + random.randint(0, spread), number))  # noqa: PERF401
-    back = []  # (arrival, number, reflector number, its arrival)
+    back = []
     for reflected, (t2, number) in enumerate(sorted(there)):
         for _ in range(1 + (random.random() < copies)):
             if random.random() >= loss / 2:
                 late = TIMEOUT_NS if random.random() < 0.02 else 0
-                back.append((t2 + 1500 + late + random.randint(0, spread), number, reflected, t2))
+                t4 = t2 + 1500 + late + random.randint(0, spread)
+                back.append(Reply(t4, number, reflected, t2))
+    return sorted(back)
+
+
+def a_session(random: Random, count: int) -> Measurement:
+    departures = [BEGIN_NS + number * MS for number in range(count)]
     samples: dict[int, Sample] = {}
     duplicates = []
     estimate = int(ErrorEstimate.covering(5000, synchronized=random.random() < 0.9))
-    for rank, (t4, number, reflected, t2) in enumerate(sorted(back), 1):
+    for rank, (t4, number, reflected, t2) in enumerate(replies(random, departures), 1):
         sample = Sample(
             t1=ntp_from_unix_ns(departures[number]),
             t2=ntp_from_unix_ns(t2),

@@ -314,6 +314,11 @@ def test_many_targets_and_their_metrics(tmp_path: Path) -> None:
             code, out, _ = twping.end(signal.SIGTERM)
     assert code == 0
     assert "--- twping totals of nowhere ---" in out
+    require_metrics(text)
+    require_probes(probes, port)
+
+
+def require_metrics(text: str) -> None:
     found = samples(text)
     here = [("session", "0"), ("target", "here")]
     assert found["twamp_packets_sent_total", tuple(here)] > 20
@@ -326,6 +331,9 @@ def test_many_targets_and_their_metrics(tmp_path: Path) -> None:
     assert found["twamp_target_connected", (("target", "here"),)] == 1
     assert found["twamp_target_connected", (("target", "nowhere"),)] == 0
     assert not re.search(r"[0-9a-f]{32}", text), "a SID in the metrics"
+
+
+def require_probes(probes: dict[tuple[str, str], tuple[int, str]], port: int) -> None:
     statuses = [status for status, _ in probes.values()]
     assert statuses == [200, 200, 200, 200, 403, 403, 400]
     for name in ("here", f"127.0.0.1:{port}"):

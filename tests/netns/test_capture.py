@@ -1,4 +1,4 @@
-"""twping's times are those of the wire: its rows beside a capture at both ends of the cable.
+"""twping's timestamps are compared with a capture at both ends of the cable.
 
 A received packet has one stamp of the kernel's, which the capture and the program both get: T2 and T4
 must be the captures', to the nanosecond.  A sent packet passes the capture before the driver stamps it

@@ -1,4 +1,4 @@
-"""A light responder at wildcard addresses, on a host with many: from which one it answers."""
+"""A light responder at wildcard addresses answers from the address that was asked."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What twampd does for who operates it, seen over the wire: interfaces, VRFs, clients, limits, users."""
+"""The options of twampd's operator, seen over the wire: interfaces, VRFs, clients, limits, users."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which devices stamp for an interface, by the kernel: a bridge over two cables of no hardware."""
+"""The devices that stamp for an interface, by the kernel: a bridge over two cables without hardware."""
 
 import json
 

@@ -165,11 +165,16 @@ def samples(text: str, parse: Callable[[str], Any] = text_string_to_metric_famil
 
 
 def expected(state: ResponderState) -> dict[Key, float]:
-    """Said once more by hand: what a scrape of ``state`` has to be."""
+    """The samples of a scrape of ``state``, written once more by hand."""
+    return {(name, frozenset()): value for name, value in plain(state).items()} | labelled(state)
+
+
+def plain(state: ResponderState) -> dict[str, float]:
+    """The samples without labels."""
     status, counters = state["status"], state["counters"]
     connections, sessions = counters["connections"], counters["sessions"]
     packets = counters["packets"]
-    plain: dict[str, float] = {
+    result: dict[str, float] = {
         "twamp_server_connections": status["connections"]["current"],
         "twamp_server_connections_maximum": status["connections"]["maximum"],
         "twamp_server_connections_handshaking": status["handshaking"],
@@ -196,13 +201,20 @@ def expected(state: ResponderState) -> dict[Key, float]:
         "twamp_reloads_total": status["reloads"],
     }
     for name in ("truncated_control", "refused_stamps", "segments_refused", "turns"):
-        plain[f"twamp_reflector_{name}_total"] = engine_counter(packets, name)
-    plain["twamp_reflector_receive_buffer_overflows_total"] = engine_counter(packets, "overflows")
-    plain["twamp_reflector_packets_segmented_total"] = engine_counter(packets, "segmented")
-    result: dict[Key, float] = {(name, frozenset()): value for name, value in plain.items()}
+        result[f"twamp_reflector_{name}_total"] = engine_counter(packets, name)
+    result["twamp_reflector_receive_buffer_overflows_total"] = engine_counter(packets, "overflows")
+    result["twamp_reflector_packets_segmented_total"] = engine_counter(packets, "segmented")
+    return result
+
+
+def labelled(state: ResponderState) -> dict[Key, float]:
+    """The samples with labels."""
+    status, counters = state["status"], state["counters"]
+    packets = counters["packets"]
+    result: dict[Key, float] = {}
     for name, label, values in (
-        ("twamp_server_connections_rejected_total", "reason", connections["rejected"]),
-        ("twamp_server_sessions_rejected_total", "reason", sessions["rejected"]),
+        ("twamp_server_connections_rejected_total", "reason", counters["connections"]["rejected"]),
+        ("twamp_server_sessions_rejected_total", "reason", counters["sessions"]["rejected"]),
         ("twamp_server_events_total", "event", counters["events"]),
         ("twamp_reflector_packets_dropped_total", "reason", packets["dropped"]),
     ):

@@ -122,6 +122,18 @@ def reflector_of(state: ResponderState) -> Tree:
     return tree
 
 
+CONNECTION = {
+    "client-ip": "192.0.2.1",
+    "client-tcp-port": 40001,
+    "server-ip": "198.51.100.1",
+    "server-tcp-port": 862,
+    "state": "servwait",
+    "count": 12,
+    "selected-mode": "unauth-test-encrypt-control individual-session-control symmetrical-size",
+    "key-id": "probe é",
+}
+
+
 def test_all_of_it(model: Any) -> None:
     tree = ietf_twamp(a_state())
     validate(model, tree)
@@ -135,19 +147,7 @@ def test_all_of_it(model: Any) -> None:
                 "count": 15,
                 "modes": "unauthenticated encrypted unauth-test-encrypt-control"
                 " individual-session-control",
-                "ctrl-connection": [
-                    {
-                        "client-ip": "192.0.2.1",
-                        "client-tcp-port": 40001,
-                        "server-ip": "198.51.100.1",
-                        "server-tcp-port": 862,
-                        "state": "servwait",
-                        "count": 12,
-                        "selected-mode": "unauth-test-encrypt-control individual-session-control"
-                        " symmetrical-size",
-                        "key-id": "probe é",
-                    }
-                ],
+                "ctrl-connection": [CONNECTION],
             },
             "session-reflector": {
                 "admin-state": True,

@@ -1,4 +1,4 @@
-"""A network device and its clock as the kernel shows them: ioctls on octets, against a simulated machine."""
+"""A simulated network device and its clock, behind the ioctls of the kernel."""
 
 import ctypes
 import errno

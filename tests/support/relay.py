@@ -1,4 +1,4 @@
-"""A relay for test packets that loses, copies, holds and delays exactly those that it is told to.
+"""A relay for test packets that loses, copies, holds and delays exactly the packets of its schedule.
 
 It stands on loopback between a Session-Sender, which takes ``front`` for the Session-Reflector, and
 the Session-Reflector, which takes ``back`` for the Session-Sender::

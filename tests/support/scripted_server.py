@@ -1,4 +1,4 @@
-"""A TCP server that follows a script, for clients that are to meet what our Server never does."""
+"""A TCP server that follows a script: it shows a client behaviour that our Server never has."""
 
 import asyncio
 import socket

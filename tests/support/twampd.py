@@ -1,4 +1,4 @@
-"""``twampd`` as a process of its own, for tests: started, asked, signalled, and ended."""
+"""``twampd`` as a process of its own, for tests: start it, query it, signal it, end it."""
 
 import asyncio
 import json

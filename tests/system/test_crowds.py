@@ -1,4 +1,4 @@
-"""Crowds at the door of a real twampd: who comes with good intentions is served all the same."""
+"""Floods of clients at a real twampd: honest clients are served all the same."""
 
 import asyncio
 import contextlib

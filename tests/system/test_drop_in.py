@@ -1,4 +1,4 @@
-"""What perfSONAR's ``twping`` takes, ours takes: its flags from the command line to their effect."""
+"""The flags of perfSONAR's ``twping``, from the command line to their effect."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""The options of twampd that change what a reply says, or who gets one, seen by a sender."""
+"""The options of twampd that change its replies, or the clients that get one, seen by a sender."""
 
 import asyncio
 import json

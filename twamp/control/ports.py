@@ -10,7 +10,7 @@ from twamp.sockets import udp_socket
 
 
 class Ports:
-    """The ports of an inclusive range, on any local address; ``device`` is what sockets are bound to.
+    """The ports of an inclusive range, on any local address; sockets are bound to ``device``.
 
     A port may serve several sessions if their senders differ; an unused one is preferred.
     """

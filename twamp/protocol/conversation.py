@@ -116,7 +116,7 @@ class Conversation:
 
     @property
     def our_turn(self) -> bool:
-        """Whether the peer waits for our message; what it sends meanwhile waits, too."""
+        """Whether the peer waits for our message; octets that it sends meanwhile wait, too."""
         return self.state is not State.CLOSED and self.state.speaker is self.role
 
     def receive_data(self, octets: bytes, now_ns: int) -> None:
@@ -261,7 +261,7 @@ class Conversation:
             self._enter(State.ACCEPT, now_ns)
 
     def _note(self, message: Received) -> str | None:
-        """Remembers what later messages depend on; returns the fault of this one, or None."""
+        """Remembers the fields that later messages depend on; returns the fault of this one, or None."""
         match message:
             case ServerGreeting():
                 self.offered = message.modes

@@ -103,7 +103,7 @@ class Incoming:
         self._buffer += octets if self._opening is None else self._opening.decrypt(octets)
 
     def open_from_here(self, opening: OpeningStream) -> None:
-        """Decrypts from now on, and first what waits: a peer that did not wait for us has encrypted it."""
+        """Decrypts from now on, first the octets that wait: a peer that sends early has encrypted them."""
         self._opening = opening
         self._buffer[:] = opening.decrypt(bytes(self._buffer))
 
