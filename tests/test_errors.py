@@ -58,3 +58,4 @@ def test_without_a_remedy_the_text_stands_alone() -> None:
 
 def test_another_error_is_one_line() -> None:
     assert explain(ValueError("two\n  lines"), TWPING_REMEDIES) == "two lines"
+    assert explain(ConfigError("a: no\nb: no"), TWPING_REMEDIES) == "a: no\nb: no"

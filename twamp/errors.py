@@ -73,7 +73,12 @@ TWPING_REMEDIES: Mapping[int, str] = {
 
 
 def explain(error: BaseException, remedies: Mapping[int, str]) -> str:
-    """Describes an error in one line, with the remedy that ``remedies`` has for its errno, if any."""
+    """Describes an error in one line, with the remedy that ``remedies`` has for its errno, if any.
+
+    A :class:`ConfigError` of several options keeps its lines.
+    """
+    if isinstance(error, ConfigError):
+        return str(error)
     if not isinstance(error, OSError):
         return " ".join(str(error).split())
     text = error.strerror or str(error)

@@ -14,6 +14,7 @@ from tests.ping.test_run import first_packet
 from twamp.ping.__main__ import main
 from twamp.ping.run import Run
 from twamp.ping.sessions import TwampSessions
+from twamp.version import version
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ["-i", "0.002f", "-L", "0.5"]
@@ -41,6 +42,13 @@ def test_wrong_command_lines_are_one_line_and_exit_code_1(
     assert output.out == ""
     assert said in output.err
     assert re.fullmatch(r"twping: .+\n", output.err)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"twping {version()}\n"
 
 
 def test_help_ends_with_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

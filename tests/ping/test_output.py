@@ -68,3 +68,11 @@ def test_machine_summary_has_the_options(capsys: pytest.CaptureFixture[str]) -> 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--loopback", "-c", "2", *QUICK, "-Q"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_each_error_of_the_options_is_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-4", "-6", "--samples", "127.0.0.1"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["twping", "twping"]
+    assert "samples: only --json has samples" in lines[0]
+    assert "ipv4: true excludes ipv6" in lines[1]

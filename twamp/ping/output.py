@@ -155,8 +155,9 @@ def _silence(sent: int, measurements: Sequence[Measurement]) -> str:
 
 
 def complain(text: str) -> None:
-    """Writes one line to standard error."""
-    print(f"twping: {text}", file=sys.stderr)
+    """Writes to standard error, each line with the program's name."""
+    for line in text.splitlines():
+        print(f"twping: {line}", file=sys.stderr)
 
 
 def _print(pieces: Iterable[str]) -> None:
