@@ -1,99 +1,113 @@
-"""Session sources: one without a control connection opens, measures and stops; no key is shown."""
+"""A source of sessions without TWAMP-Control serves a finite run and a continuous measurement."""
 
 import asyncio
-import time
-from array import array
+import contextlib
+import random
+import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from ipaddress import ip_address
+from dataclasses import dataclass
 
-from tests.support.reflector_bench import bound, endpoint
+from twamp.config.ping import PingConfig
 from twamp.endpoint import Endpoint
 from twamp.engine.session_reflector import SessionReflector
 from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.engine.session_source import OpenSession, SessionSource
-from twamp.protocol.crypto import PacketKeys
+from twamp.metrics.interval import ReportInterval
+from twamp.metrics.measure import Results
+from twamp.monitor.watch import Watch
+from twamp.ping.run import Run
+from twamp.protocol.schedule import make_schedule, parse_intervals
 
-MS = 1_000_000
+HERE = "127.0.0.1"
+PATIENCE = 20  # seconds
 
 
-class LightSessions:
-    """Sessions that need no far end to agree."""
+@dataclass(frozen=True)
+class LightOpenSessions:
+    """Sessions that nobody granted, and that nobody ends."""
 
-    def __init__(self, sessions: Sequence[OpenSession]) -> None:
-        self.sessions = sessions
-        self.stopped = False
+    sessions: Sequence[OpenSession]
 
     async def wait_for_the_end(self) -> None:
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
-        self.stopped = True
+        """There is nobody to tell."""
 
 
-class LightSource:
-    """Opens one session with a TWAMP Light reflector."""
+class LightSessions:
+    """TWAMP Light: test packets to a port that is known (RFC 5357 appendix I)."""
 
-    def __init__(self, reflector: Endpoint) -> None:
+    def __init__(self, config: PingConfig, peer: Endpoint) -> None:
         self.warnings: list[str] = []
-        self._reflector = reflector
+        self._config = config
+        self._peer = peer
 
-    @asynccontextmanager
-    async def open(self, start_time: int = 0) -> AsyncIterator[LightSessions]:
-        with bound("127.0.0.1") as sock:
-            yield LightSessions(
-                [
-                    OpenSession(
-                        sid=bytes(16),
-                        source=endpoint(sock),
-                        destination=self._reflector,
-                        sock=sock,
-                    )
-                ]
+    @contextlib.asynccontextmanager
+    async def open(self, start_time: int = 0) -> AsyncIterator[LightOpenSessions]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((HERE, 0))
+            source = Endpoint.from_sockaddr(sock.getsockname())
+            yield LightOpenSessions(
+                [OpenSession(sid=bytes(16), source=source, destination=self._peer, sock=sock)]
             )
 
     def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
+        waits = parse_intervals(self._config.interval)
         return SenderConfig(
             peer=session.destination,
-            schedule=array("Q", range(0, 10 * MS, MS)),
+            schedule=make_schedule(waits, self._config.count, random.Random(1).random),
             start_ns=start_ns,
-            loss_timeout_ns=100 * MS,
-            padding_length=27,
+            loss_timeout_ns=int(self._config.loss_timeout * 10**9),
+            padding_length=self._config.padding,
         )
 
     def make_sender(self, session: OpenSession, config: SenderConfig) -> SessionSender:
         return SessionSender(session.sock, config)
 
 
-async def measured(source: SessionSource) -> SessionSender:
-    """A run as any measurement makes it, knowing the source only by its shape."""
-    async with source.open() as opened:
-        [session] = opened.sessions
-        sender = source.make_sender(session, source.sender_config(session, time.monotonic_ns()))
-        await sender.run()
-        await opened.stop()
-    return sender
+@contextlib.asynccontextmanager
+async def light_reflector() -> AsyncIterator[Endpoint]:
+    async with SessionReflector(hash_seed=1) as reflector:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((HERE, 0))
+            local = Endpoint.from_sockaddr(sock.getsockname())
+            reflector.add_light(local, sock)
+            yield local
 
 
-def test_a_source_without_a_control_connection_measures() -> None:
-    async def test() -> SessionSender:
-        async with SessionReflector() as reflector:
-            with bound("127.0.0.1") as port:
-                reflector.start(reflector.add_light(endpoint(port), port))
-                return await measured(LightSource(endpoint(port)))
-
-    sender = asyncio.run(test())
-    assert [sample.rank > 0 for sample in sender.samples] == [True] * 10
+def config_of(**options: object) -> PingConfig:
+    return PingConfig(interval="0.002f", loss_timeout="0.2", **options)  # type: ignore[arg-type]
 
 
-def test_the_keys_of_a_session_are_not_shown() -> None:
-    with bound("127.0.0.1") as sock:
-        session = OpenSession(
-            sid=bytes(16),
-            source=endpoint(sock),
-            destination=Endpoint(ip_address("192.0.2.1"), 862),
-            sock=sock,
-            keys=PacketKeys(b"k" * 16, b"h" * 32),
-        )
-        assert "keys" not in repr(session)
-        assert "kkkk" not in repr(session)
+def test_a_finite_run() -> None:
+    async def test() -> None:
+        async with light_reflector() as peer:
+            config = config_of(count=20)
+            source: SessionSource = LightSessions(config, peer)
+            results = Results.of(await Run(config, source).run())
+        assert (results.total.sent, results.total.received) == (20, 20)
+        assert results.measurements[0].destination == peer
+
+    asyncio.run(test())
+
+
+def test_a_continuous_measurement() -> None:
+    async def test() -> None:
+        async with light_reflector() as peer:
+            config = config_of(continuous=True, report_interval="0.2")
+            intervals: list[ReportInterval] = []
+
+            def report(interval: ReportInterval) -> None:
+                intervals.append(interval)
+                if interval.tally.received > 20:
+                    watch.stop()
+
+            watch = Watch("it", config, LightSessions(config, peer), report=report, warn=print)
+            await asyncio.wait_for(watch.run(), PATIENCE)
+        assert intervals[-1].reason == ""
+        assert watch.connections == 1
+        totals = watch.totals().tally
+        assert totals.sent == totals.received > 20
+
+    asyncio.run(test())

@@ -111,7 +111,11 @@ def test_a_module_probes_for_a_second_unless_it_says_otherwise(tmp_path: Path) -
         ("[target.a]\nhost = 'x'\n[ target . b ]\nhost = ''\n", 4, "host: '' is no text"),
         ("[module.a]\njson = true\n", 2, "'json' has no place in a table"),
         ("[module.a]\ninterval = 'x'\n", 2, "interval 'x': 'x' is not of the form"),
-        ("[module.a]\nuser = 'x'\n", 1, "user: nobody is asked for a passphrase; give key-file"),
+        (
+            "[module.a]\nuser = 'x'\n",
+            1,
+            "user: the passphrase cannot be asked for here; give key-file",
+        ),
         ("\ntarget = 3\n", 2, "write a table [target.NAME] for each target"),
         ("[target]\nhost = 'x'\n", 1, "write a table [target.NAME] for each target"),
         ('[target."a b"]\nhost = "x"\n', 1, "target 'a b': a name has 1 to 64 letters"),

@@ -1,6 +1,6 @@
 """Continuous measurement of one or many targets.
 
-watch     measures one target without an end, interval by interval
+watch     measures one target, interval by interval, and reconnects
 backoff   the waits before a target that went away is tried again
 monitor   all targets together: their reports, and their metrics for Prometheus
 targets   the file of targets, modules and probes

@@ -1,4 +1,4 @@
-"""How long to wait before another attempt: longer each time, and not all clients at once."""
+"""Computes the wait before the next attempt: longer each time, and different for each client."""
 
 from random import Random
 
@@ -6,7 +6,8 @@ from random import Random
 class Backoff:
     """Seconds to wait before trying again: from ``first``, doubled each time up to ``most``.
 
-    Each is multiplied by chance, 0.5 to 1, so that many clients of one Server do not come back together.
+    Each is multiplied by a random factor from 0.5 to 1, so that many clients of one Server do not come
+    back together.
     """
 
     def __init__(self, random: Random, first: float = 1.0, most: float = 60.0) -> None:
@@ -16,9 +17,10 @@ class Backoff:
         self._next = first
 
     def next(self) -> float:
+        """Returns the seconds to wait now, and doubles the next wait."""
         seconds, self._next = self._next, min(2 * self._next, self._most)
         return seconds * self._random.uniform(0.5, 1)
 
     def reset(self) -> None:
-        """All is well again."""
+        """Starts again from the first wait, after a success."""
         self._next = self._first

@@ -1,4 +1,4 @@
-"""Sets a continuous measurement up: of the target of a command line, or of a file of targets."""
+"""Sets up a continuous measurement of the target of a command line, or of a file of targets."""
 
 import contextlib
 import sys
@@ -21,7 +21,7 @@ SourceOf = Callable[[str, PingConfig], SessionSource]  # of a host, as the file 
 def open_monitor(
     options: PingConfig, warn: Warn, prober: Prober | None = None
 ) -> Iterator[Monitor]:
-    """A monitor without targets yet, whose reports go to ``--output`` or to standard output.
+    """Opens a monitor without targets yet, whose reports go to ``--output`` or to standard output.
 
     Raises OSError when the file cannot be opened.
     """
@@ -38,7 +38,7 @@ def open_monitor(
 def monitor_of_file(
     file: Targets, source_of: SourceOf, measure_once: MeasureOnce, warn: Warn
 ) -> Iterator[Monitor]:
-    """A monitor of the targets of a file, with ``/probe`` if the file has modules and a metrics address.
+    """Opens a monitor of the targets of a file, with ``/probe`` if the file has modules and a metrics address.
 
     Raises ConfigError for a file that asks for nothing or too much, OSError as :func:`open_monitor`.
     """

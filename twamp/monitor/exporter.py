@@ -1,9 +1,9 @@
-"""What twping measures, for Prometheus: counters and histograms since the start, by target and session.
+"""Offers what twping measures to Prometheus: counters and histograms by target and session.
 
-Sessions are numbered from 0 for each target and targets are those of the command line or the file, so the
-labels are bounded; a SID is never one.  Delays are classic histograms, which any number of series can be
-summed over; variation and hops are gauges of the report interval that was told of last.  Directions are
-``forward`` (to the reflector), ``reverse`` and, of variation, ``round_trip``.
+Sessions are numbered from 0 for each target, and targets are those of the command line or the file, so the
+labels are bounded; a SID is never a label.  Counters count since the start.  Delays are classic histograms,
+which can be summed over any number of series; variation and hops are gauges of the latest report interval.
+Directions are ``forward`` (to the reflector), ``reverse`` and, of variation, ``round_trip``.
 """
 
 from collections import Counter
@@ -62,14 +62,14 @@ _COUNTERS: Mapping[str, tuple[str, str]] = {
 
 
 def session_families(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
-    """The metrics of sessions; without any, only their names."""
+    """Yields the metrics of sessions; without sessions only their names."""
     yield from _delays(sessions)
     yield from _counts(sessions)
     yield from _gauges(sessions)
 
 
 def target_families(targets: Sequence[TargetState]) -> Iterator["Metric"]:
-    """Those of sessions, and of the connections that they need."""
+    """Yields the metrics of the sessions of all targets, and of their connections."""
     from prometheus_client import Metric
 
     yield from session_families([each for target in targets for each in target.sessions])

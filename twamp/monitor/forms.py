@@ -24,13 +24,13 @@ from twamp.version import version
 
 @dataclass(frozen=True)
 class Form:
-    """The form that ``options`` ask for."""
+    """Writes intervals and totals in the form that ``options`` ask for."""
 
     options: PingConfig
 
     @property
     def head(self) -> str:
-        """The lines at the top of each file."""
+        """The lines at the top of the output."""
         return csv_head() if self.options.csv else ""
 
     def interval(
@@ -41,7 +41,7 @@ class Form:
         fail: Sequence[Threshold] = (),
         named: bool = False,
     ) -> str:
-        """The report of an interval, judged by ``fail``; ``named``: text has the target's name."""
+        """Returns the report of an interval, judged by ``fail``; ``named``: text has the target's name."""
         if self.options.json:
             return self._json("interval", interval, results, fail)
         if self.options.csv:
@@ -53,7 +53,7 @@ class Form:
     def total(
         self, interval: ReportInterval, results: Results, *, fail: Sequence[Threshold] = ()
     ) -> str:
-        """The report of everything since the start; rows have none, since they would count twice."""
+        """Returns the report of everything since the start; rows have none, as it would count twice."""
         if self.options.quiet or self.options.csv or self.options.influx:
             return ""
         if self.options.json:

@@ -1,7 +1,7 @@
-"""Continuous measurement of any number of targets in one process: their reports, and their metrics.
+"""Measures any number of targets continuously in one process, reports them and serves their metrics.
 
-It ends when it is stopped (twice: at once), or when the reader of its output has gone; then it reports the
-totals.
+It ends when it is stopped (at once when stopped twice), or when the reader of its output has gone; then it
+reports the totals.
 """
 
 import asyncio
@@ -76,9 +76,9 @@ class Monitor:
         return self._conclude()
 
     def stop(self, *, interrupted: bool = False) -> None:
-        """Ends it soon, or when called again at once; from the loop's thread.
+        """Stops the measurement soon, or at once when called again; from the loop's thread.
 
-        ``interrupted``: the user did not wait for the end, which the outcome then says.
+        ``interrupted``: the user did not wait for the end, so the outcome is INTERRUPTED.
         """
         self._interrupted = self._interrupted or interrupted
         again = self._ended.is_set()
@@ -96,7 +96,7 @@ class Monitor:
         self._judge(watch, results, fail)
 
     def _judge(self, watch: Watch, results: Results, fail: Sequence[Threshold]) -> bool:
-        """Whether the figures cross a threshold, which is then said."""
+        """Warns of each threshold that the figures cross, and returns whether there is one."""
         name = f"{watch.name}: " if len(self._watches) > 1 else ""
         failed = crossed(fail, results.total)
         for threshold in failed:
@@ -104,7 +104,7 @@ class Monitor:
         return bool(failed)
 
     def _conclude(self) -> Outcome:
-        """Reports the totals; the outcome is that of a finite run with their figures."""
+        """Reports the totals, and returns the outcome that a finite run with these figures has."""
         came = failed = False
         for watch in self._watches:
             totals = watch.totals()
@@ -118,10 +118,10 @@ class Monitor:
             return Outcome.MEASURED
         if not any(watch.connections for watch in self._watches):
             return Outcome.NO_SET_UP
-        return Outcome.MEASURED if came and not failed else Outcome.NOTHING_BACK
+        return Outcome.of(received=came, failed=failed)
 
     def _write(self, text: str) -> None:
-        """A disk that is full does not end a measurement; a pipe that nobody reads does."""
+        """Writes a report; a full disk does not end the measurement, a closed pipe does."""
         if not text:
             return
         try:
@@ -162,7 +162,7 @@ class Monitor:
         stack.push_async_callback(loop.run_in_executor, None, server.close)
 
     async def snapshot(self) -> Sequence[TargetState]:
-        """The state of all targets, now."""
+        """Returns the state of all targets now."""
         return [
             TargetState(
                 target=each.name,

@@ -1,8 +1,8 @@
-"""Where the lines of a continuous measurement go: a stream, or a file that is rotated.
+"""Writes the reports of a continuous measurement to a stream, or to a file that is rotated.
 
-``results.jsonl`` becomes ``results.jsonl.1`` before it grows beyond its size, that ``….2``, and so on; the
-oldest goes.  A line is never split.  A file that somebody else has moved away is begun anew.  Every file
-begins with the head that its form has, as the stream does.
+``results.jsonl`` becomes ``results.jsonl.1`` before it grows beyond its size, that becomes ``….2``, and so
+on; the oldest is deleted.  A line is never split.  If another program moves the file away, a new one is
+begun.  The stream and every file begin with the head of their form, if it has one.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import IO, Protocol
 
 
 class Output(Protocol):
-    """Takes lines; OSError when they cannot be written."""
+    """Takes lines; raises OSError when they cannot be written."""
 
     def write(self, text: str) -> None: ...
 
@@ -18,7 +18,7 @@ class Output(Protocol):
 
 
 class StreamOutput:
-    """Writes to a stream that is somebody else's, at once; ``head`` before the first line."""
+    """Writes to a stream of the caller, at once; ``head`` goes before the first line."""
 
     def __init__(self, stream: IO[str], head: str = "") -> None:
         self._stream = stream

@@ -1,10 +1,10 @@
 """``/probe?target=…&module=…``: one short measurement on request, in the way of Prometheus' blackbox exporter.
 
-Whoever reaches the endpoint makes us send, so what that can be is bounded: modules are those of the file;
-a target is one of the file's (by name, or by host as written there), or an address on ``[probe] allow``,
-at the module's port; a probe is :data:`MOST_PACKETS` packets and :data:`MOST_SECONDS` at most,
-:data:`MOST_AT_ONCE` run at once, of one target only one.  What is asked for beyond that is refused before
-anything is sent.
+Any client of the endpoint can make twping send packets, so requests are bounded.  A module is one of the
+file; a target is one of the file (by name, or by host as written there) or an address on ``[probe] allow``,
+at the module's port.  A probe sends :data:`MOST_PACKETS` packets at most, for :data:`MOST_SECONDS` at most;
+:data:`MOST_AT_ONCE` run at once, and only one for each target.  Other requests are refused before anything
+is sent.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ MeasureOnce = Callable[[str, PingConfig], Awaitable[Sequence[Measurement]]]
 
 
 class Probed(NamedTuple):
-    """What came of a probe; ``tally`` is None when there was no session."""
+    """The result of a probe; ``tally`` is None when there was no session."""
 
     success: bool
     seconds: float
@@ -48,7 +48,7 @@ class Probed(NamedTuple):
 
 
 class RequestError(Exception):
-    """A probe that does not take place: ``status`` of HTTP, and why."""
+    """A probe is refused: the ``status`` of HTTP, and why."""
 
     def __init__(self, status: str, why: str) -> None:
         super().__init__(why)
@@ -56,7 +56,7 @@ class RequestError(Exception):
 
 
 def check_module(name: str, config: PingConfig) -> None:
-    """ConfigError for a module that no probe may have."""
+    """Raises ConfigError for a module that asks for more than a probe may have."""
     waits = parse_intervals(config.interval)
     mean_ns = sum(wait.wait_ns for wait in waits) / len(waits)
     seconds = config.count * mean_ns / NS + float(config.loss_timeout)
@@ -88,7 +88,7 @@ class Prober:
         self._busy: set[str] = set()
 
     async def probe(self, target: str, module: str) -> Probed:
-        """Measures ``target``; :class:`RequestError` when that may not be, or not now."""
+        """Measures ``target``; raises :class:`RequestError` when that is not allowed, or not now."""
         config = self._modules.get(module)
         if config is None:
             known = ", ".join(self._modules) or "none"
@@ -115,7 +115,7 @@ class Prober:
         return Probed(success, time.monotonic() - begin, tally)
 
     async def _permitted(self, target: str) -> str:
-        """What to measure: a host of the file as it stands there, else an address that is allowed."""
+        """Returns the host to measure: one of the file as written there, or an allowed address."""
         if target in self._hosts:
             return self._hosts[target]
         if target in self._hosts.values():
@@ -138,7 +138,7 @@ class Prober:
 
 
 def tally_of(measurements: Sequence[Measurement]) -> Tally:
-    """The tally of sessions that are over."""
+    """Returns the tally of sessions that are over."""
     tally = Tally()
     for measurement in measurements:
         fold = SessionFold(measurement.loss_timeout_ns)
@@ -150,7 +150,7 @@ def tally_of(measurements: Sequence[Measurement]) -> Tally:
 
 
 def probe_families(probed: Probed) -> Iterator["Metric"]:
-    """``probe_success``, ``probe_duration_seconds`` and, if there was a session, its metrics."""
+    """Yields ``probe_success``, ``probe_duration_seconds`` and, if there was a session, its metrics."""
     from prometheus_client import Metric
 
     for name, help, value in (
@@ -167,7 +167,7 @@ def probe_families(probed: Probed) -> Iterator["Metric"]:
 
 
 def probe_application(prober: Prober, loop: asyncio.AbstractEventLoop) -> "WSGIApplication":
-    """``/probe``, to be called by other threads than that of ``loop``."""
+    """Returns the application of ``/probe``, which other threads than that of ``loop`` call."""
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
         query = parse_qs(environ.get("QUERY_STRING", ""))

@@ -1,4 +1,4 @@
-"""Many targets from one TOML file.
+"""Reads many targets from one TOML file.
 
 ::
 
@@ -17,9 +17,9 @@
     [probe]
     allow = ["198.51.100.0/24"]
 
-At the top stand options of the program, and options of measurement for all targets; a target's own go before
-its module's, these before those at the top.  ``[probe]`` says who may be measured on request beside the
-targets: see :mod:`twamp.monitor.probe`.
+The top holds options of the program, and options of measurement for all targets.  A target's own options
+precede those of its module, which precede those at the top.  ``[probe]`` lists the addresses that may be
+measured on request beside the targets: see :mod:`twamp.monitor.probe`.
 """
 
 import re
@@ -51,14 +51,14 @@ OF_A_TARGET = frozenset(
     }
 )
 SHORT = {"port": "control-port", "dscp": "test-dscp-value", "mode": "auth-mode"}
-# What a module has for a probe unless it says otherwise: a second of measurement.
+# The defaults of a module for probes: a second of measurement.
 OF_A_PROBE: Mapping[str, object] = {"count": 10, "interval": "0.1f", "loss_timeout": 1}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig:
-    """Whom to measure, as written, and how."""
+    """One target: its host as written, and how to measure it."""
 
     name: str
     host: str
@@ -67,7 +67,7 @@ class TargetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What a file says.  ``modules``: how to probe; ``allow``: whom, beside the targets."""
+    """The content of a file; ``modules`` and ``allow`` say how and where to probe on request."""
 
     options: PingConfig
     targets: tuple[TargetConfig, ...]
@@ -76,7 +76,7 @@ class Targets:
 
 
 def read_targets(path: str, command_line: Mapping[str, Given]) -> Targets:
-    """Reads the file; what the command line says goes before what stands at the top.
+    """Reads the file; options of the command line precede those at the top of the file.
 
     Raises :class:`OSError` for a file that cannot be read, :class:`~twamp.errors.ConfigError` with file
     and line for one that is not right.
@@ -100,7 +100,9 @@ def read_targets(path: str, command_line: Mapping[str, Given]) -> Targets:
     for name, each in tables["target"].items():
         host = file.take(each, f"target.{name}", "host")
         if host is None:
-            raise ConfigError(f"{file.where(f'target.{name}')}: host is missing; whom to measure?")
+            raise ConfigError(
+                f"{file.where(f'target.{name}')}: host is missing; give the name or address to measure"
+            )
         module = file.take(each, f"target.{name}", "module")
         if module is not None and module not in modules:
             known = ", ".join(modules) or "none"
@@ -143,14 +145,14 @@ def _allow(file: "_File", table: object) -> tuple[IPv4Network | IPv6Network, ...
 
 
 class _File:
-    """Where errors are."""
+    """The text of a file, to say in which line an error is."""
 
     def __init__(self, path: str, text: str) -> None:
         self._path = path
         self._text = text
 
     def where(self, section: str, key: str = "") -> str:
-        """File, line, and the table's name."""
+        """Returns file, line, and the table's name."""
         begin, text = 1, self._text
         if section:
             begin, text = self._below(section)
@@ -159,7 +161,7 @@ class _File:
         return f"{self._path}, line {begin}, {section}"
 
     def _below(self, section: str) -> tuple[int, str]:
-        """The line of a table's heading, and the text from there on."""
+        """Returns the line of a table's heading, and the text from there on."""
         lines = self._text.splitlines()
         names = r"\s*\.\s*".join(_quoted(part) for part in section.split(".", 1))
         heading = re.compile(rf"\s*\[\s*{names}\s*\]")
@@ -206,7 +208,7 @@ class _File:
     def check_secrets(self, config: PingConfig, section: str) -> None:
         if config.user is not None and config.key_file is None:
             raise ConfigError(
-                f"{self.where(section)}: user: nobody is asked for a passphrase; give key-file"
+                f"{self.where(section)}: user: the passphrase cannot be asked for here; give key-file"
             )
 
 

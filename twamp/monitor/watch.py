@@ -1,9 +1,9 @@
-"""Measures one target without an end, interval by interval, and comes back when the target does.
+"""Measures one target continuously, interval by interval, and reconnects when the target comes back.
 
-Samples are collected from the senders' rings while they run and added to the tallies of the interval in
-which their packets went, so memory does not grow with time.  An interval is told of once the loss timeout
-of its last packet is over.  When the control connection breaks, or nothing has come back for a while, what
-is in flight is waited for, and new sessions are asked for, at growing distances (:class:`Backoff`).
+Samples are collected from the senders' rings while they run, and added to the tallies of the interval in
+which their packets were sent, so memory does not grow with time.  An interval is reported once its last
+packet's loss timeout has passed.  When the sessions break, or no reply has arrived for a while, the watch
+waits for the packets in flight and opens new sessions, after growing waits (:class:`Backoff`).
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from twamp.protocol.timestamps import NS
 
 COLLECT_SECONDS = 0.25
 LEAD_NS = 50_000_000
-SILENCE_SECONDS = 60.0  # without a reply: perhaps the sessions are gone, and the connection is not
+SILENCE_SECONDS = 60.0  # without a reply: the sessions may be gone although the connection is not
 SILENCE_PACKETS = 10
-DRAIN_SECONDS = 5.0  # what is in flight is waited for so long at most
-STOP_SECONDS = 1.0  # and so long when the user wants to go
+DRAIN_SECONDS = 5.0  # the longest wait for packets in flight
+STOP_SECONDS = 1.0  # the same, when the user has asked to stop
 LEAST_ROWS, MOST_ROWS = 256, 1 << 20
 LEAST_DUPLICATE_ROWS = 1024
 NOT_YET = "not connected yet"
@@ -40,7 +40,7 @@ NOT_YET = "not connected yet"
 
 @dataclass(eq=False)
 class _Session:
-    """One sender at work."""
+    """One running Session-Sender, and what has been collected from it."""
 
     place: int
     sender: SessionSender
@@ -52,7 +52,7 @@ class _Session:
     counted: SenderStats = field(default_factory=SenderStats)
 
     def next_times(self, count: int) -> Iterator[int]:
-        """When the next packets go; what would have gone while nobody was there is not made up for."""
+        """The send times of the next packets; times that have passed meanwhile are moved, not made up for."""
         now_ns = time.monotonic_ns() - self.start_ns
         for due_ns in islice(self.times, count):
             self.shift_ns = max(self.shift_ns, now_ns - due_ns)
@@ -77,7 +77,7 @@ class _Closing(NamedTuple):
 
 
 def rows_for(config: PingConfig) -> int:
-    """How many packets are under way or not yet collected, with room to spare.
+    """Returns how many packets can be in flight or not yet collected, with room to spare.
 
     Raises :class:`~twamp.errors.ConfigError` when that is more than memory is meant for.
     """
@@ -119,7 +119,7 @@ class Watch:
         self.name = name
         self.config = config
         self.connections = 0  # that have been set up
-        self.last: ReportInterval | None = None  # the latest that was told of
+        self.last: ReportInterval | None = None  # the latest that was reported
         self._source = source
         self._report = report
         self._warn = warn
@@ -143,7 +143,7 @@ class Watch:
     # ---- life ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Measures until :meth:`stop`; the last interval has been told of when it returns."""
+        """Measures until :meth:`stop`, and returns when the last interval has been reported."""
         ticker = asyncio.create_task(self._tick())
         try:
             while not self._stopping.is_set():
@@ -159,10 +159,10 @@ class Watch:
             # What is left after the last session may be an instant of which there is nothing to say.
             if self._current.measured or self._reason:
                 self._close_interval()
-            self._tell()
+            self._report_complete()
 
     def stop(self, drain: bool = True) -> None:
-        """Ends it, soon with ``drain`` and at once without; from the loop's thread."""
+        """Stops the measurement, from the loop's thread: soon with ``drain``, at once without."""
         self._stopping.set()
         if self._sessions:
             self._stop_senders(drain)
@@ -173,11 +173,11 @@ class Watch:
 
     @property
     def is_open(self) -> bool:
-        """There are sessions now."""
+        """Whether there are sessions now."""
         return self._open_since_ns is not None
 
     def totals(self) -> ReportInterval:
-        """Everything so far, also what has not been told of yet."""
+        """Returns everything measured so far, including what has not been reported yet."""
         result = self._new_interval()
         closing = (each.interval for each in self._closing)
         for part in (self._totals, *closing, self._current):
@@ -202,7 +202,7 @@ class Watch:
             await asyncio.sleep(due - loop.time())
             due += period
             self._close_interval()
-            self._tell()
+            self._report_complete()
 
     def _close_interval(self) -> None:
         ended = self._current
@@ -221,8 +221,8 @@ class Watch:
             self._current.measured_ns += now_ns - self._open_since_ns
             self._open_since_ns = now_ns
 
-    def _tell(self) -> None:
-        """Of every interval whose packets' fates are known."""
+    def _report_complete(self) -> None:
+        """Reports every interval whose packets' fates are known."""
         while self._closing and self._closing[0].is_complete():
             interval = self._closing.pop(0).interval
             self._totals.merge(interval)
@@ -232,7 +232,7 @@ class Watch:
     # ---- one connection --------------------------------------------------------------------------
 
     async def _attempt(self) -> None:
-        """Connects and measures as long as it goes; then waits until it is time to try again."""
+        """Opens sessions and measures until they fail; then waits until it is time to try again."""
         try:
             async with self._source.open() as opened:
                 if self._reason not in ("", NOT_YET):
@@ -260,7 +260,7 @@ class Watch:
                     await self._stopping.wait()
 
     def _pass_warnings_on(self) -> None:
-        """Once each, however often the same is met."""
+        """Passes each warning on once, however often it comes."""
         for warning in self._source.warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
@@ -268,7 +268,7 @@ class Watch:
         self._source.warnings.clear()
 
     async def _measure(self, opened: OpenSessions) -> Exception | None:
-        """Sends until stopped, or until it cannot go on, and says why; all is collected then."""
+        """Sends until it is stopped (None), or until it fails, and returns why; collects all samples."""
         start_ns = time.monotonic_ns() + LEAD_NS
         with contextlib.ExitStack() as stack:
             for place, session in enumerate(opened.sessions):
@@ -291,7 +291,7 @@ class Watch:
                     one.over = True
                     self._collect(one)
                     one.fold.finish(self._current.tallies[one.place])
-                self._tell()
+                self._report_complete()
         if failure is None:
             with contextlib.suppress(OSError, TwampError):
                 await opened.stop()
@@ -321,7 +321,7 @@ class Watch:
             )
             for session in self._sessions:
                 self._collect(session)
-            self._tell()
+            self._report_complete()
             now = time.monotonic()
             came = sum(session.counted.replies for session in self._sessions)
             if came != replies:
@@ -336,7 +336,7 @@ class Watch:
         return failure
 
     def _failure(self, tasks: Sequence[asyncio.Task[None]], silence: float) -> Exception | None:
-        """Why the measurement cannot go on."""
+        """Returns why the measurement cannot go on, or None."""
         for error in (task.exception() for task in tasks if task.done()):
             if isinstance(error, OSError | TwampError):
                 return error
@@ -345,7 +345,7 @@ class Watch:
         return None
 
     def _stop_later(self) -> Callable[[], None]:
-        """What stops the senders that there are now, whichever there are then."""
+        """Returns a function that stops the senders of now, whichever there are when it is called."""
         senders = [session.sender for session in self._sessions]
 
         def stop() -> None:
@@ -359,7 +359,7 @@ class Watch:
             session.sender.stop(drain=drain)
 
     def _collect(self, session: _Session) -> None:
-        """Adds what has become final to the intervals in which it was sent; makes room."""
+        """Adds final samples to the intervals in which they were sent, and schedules more packets."""
         samples, duplicates = session.sender.collect()
         session.fold.add_duplicates(duplicates)
         for interval, marks in self._closing:
@@ -382,4 +382,4 @@ class Watch:
 
 
 class _SilenceError(RemoteProtocolError):
-    """Nothing comes back, though the connection is there."""
+    """No reply arrives although the connection is there."""

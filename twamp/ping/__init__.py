@@ -5,6 +5,9 @@ sessions       test sessions over TWAMP-Control, and their Session-Senders
 run            one finite run, or as much of it as there is when it is interrupted
 output         the report that the options ask for, and the exit code
 summary_files  a file for each summary (-p)
-progress       how a long run is getting on, on a terminal
+path           measure_path, the front door of the library
+target         the two ends of a measurement
+loopback       a responder inside the program
+progress       the progress of a long run, on a terminal
 credentials    accepted modes and the user's passphrase
 """

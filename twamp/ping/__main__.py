@@ -1,4 +1,4 @@
-"""The program, ``twping``: it measures once, without an end, or reports a saved run."""
+"""The program ``twping``: measures once or continuously, or reports a saved run."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ from twamp.report.saved_run import read_saved_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The program; returns its exit code."""
+    """Runs the program; returns its exit code."""
     # The responder of --loopback logs; what of that matters here, the report and errors say.
     logging.getLogger("twamp").addHandler(logging.NullHandler())
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def measure_once(
     config: PingConfig, target: Target | None, credentials: Credentials | None
 ) -> tuple[Run, list[Measurement]]:
-    """One finite run; SIGINT and SIGTERM end it early."""
+    """Makes one finite run, which SIGINT and SIGTERM end early."""
     async with contextlib.AsyncExitStack() as stack:
         if target is None:
             target = await stack.enter_async_context(loopback_responder(config, credentials))
@@ -76,7 +76,7 @@ async def measure_once(
 async def watch_one(
     config: PingConfig, target: Target | None, credentials: Credentials | None
 ) -> int:
-    """``--continuous``: the target of the command line, or ourselves; returns the exit code."""
+    """Measures the target of the command line continuously, or ourselves; returns the exit code."""
     async with contextlib.AsyncExitStack() as stack:
         if target is None:
             target = await stack.enter_async_context(loopback_responder(config, credentials))
@@ -86,7 +86,7 @@ async def watch_one(
 
 
 async def watch_targets(file: Targets) -> int:
-    """``--config``: the targets of a file, and probes on request; returns the exit code."""
+    """Measures the targets of a file continuously, probes on request; returns the exit code."""
 
     def sessions(host: str, config: PingConfig) -> TwampSessions:
         return TwampSessions(config, target_of(host, config), credentials_of(config))
@@ -118,7 +118,7 @@ def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 def report_saved(arguments: Sequence[str]) -> int:
-    """``twping report FILE``: the reports of a run that was saved; returns the exit code."""
+    """Reports a saved run again (``twping report FILE``); returns the exit code."""
     try:
         config, file = read_report_command_line(arguments)
         run = read_saved_run(file)

@@ -50,7 +50,7 @@ class CommandLine:
 
 
 def parser() -> Parser:
-    """The command line: one option per row of :class:`~twamp.config.ping.PingConfig`."""
+    """Makes the parser: one option per row of :class:`~twamp.config.ping.PingConfig`."""
     result = RaisingParser(
         "twping",
         usage="[OPTION]... HOST [SERVER]",
@@ -101,12 +101,12 @@ def _spell_out(argument: str) -> str:
 
 
 def read_command_line(arguments: Sequence[str]) -> tuple[PingConfig, Target | None]:
-    """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
+    """Returns options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
     return measurement_of(parse(arguments))
 
 
 def measurement_of(command_line: CommandLine) -> tuple[PingConfig, Target | None]:
-    """Options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
+    """Returns options and target (None: the responder of ``--loopback``); ConfigError if they are wrong."""
     config = PingConfig(**command_line.fields)
     if config.save_summaries:
         require_directory(config.directory)
@@ -123,7 +123,7 @@ def measurement_of(command_line: CommandLine) -> tuple[PingConfig, Target | None
 
 
 def targets_of(command_line: CommandLine) -> Targets:
-    """The targets of ``--config``, under the options of the command line.
+    """Returns the targets of ``--config``, with the options of the command line.
 
     Raises as :func:`~twamp.monitor.targets.read_targets` does.
     """
@@ -137,7 +137,7 @@ def targets_of(command_line: CommandLine) -> Targets:
 
 
 def read_report_command_line(arguments: Sequence[str]) -> tuple[PingConfig, str]:
-    """The options of ``twping report FILE``, and the file; ConfigError if they are wrong."""
+    """Returns the options of ``twping report FILE``, and the file; ConfigError if they are wrong."""
     command_line = parse(arguments)
     alien = [key_of(name) for name in command_line.fields if name not in OF_REPORTS]
     if alien:

@@ -20,14 +20,14 @@ _MODES = {
 
 
 def modes_of(letters: str | None) -> Modes | None:
-    """The modes that the letters of ``-A`` name; None for no letters."""
+    """Returns the modes that the letters of ``-A`` name; None for no letters."""
     if letters is None:
         return None
     return functools.reduce(operator.or_, (_MODES[letter] for letter in letters))
 
 
 def credentials_of(config: PingConfig) -> Credentials | None:
-    """The user's credentials from the key file, else a terminal or standard input; None without a user.
+    """Returns the user's credentials, from key file, terminal or standard input; None without a user.
 
     Raises :class:`~twamp.errors.ConfigError` when there is no passphrase.
     """
@@ -37,7 +37,7 @@ def credentials_of(config: PingConfig) -> Credentials | None:
 
 
 def credentials_in_key_file(config: PingConfig) -> Credentials | None:
-    """The user's credentials from the key file; None without one.
+    """Returns the user's credentials from the key file; None without one.
 
     Raises :class:`~twamp.errors.ConfigError` when the file does not have the user, OSError when it
     cannot be read.

@@ -1,4 +1,4 @@
-"""A responder inside twping's own process, which ``--loopback`` measures."""
+"""Runs a responder inside twping's own process, for ``--loopback``."""
 
 import contextlib
 import secrets
@@ -17,7 +17,7 @@ from twamp.engine.session_reflector import SessionReflector
 async def loopback_responder(
     config: PingConfig, credentials: Credentials | None
 ) -> AsyncIterator[Target]:
-    """A Server and its Session-Reflector, on a TCP port of the system's choice."""
+    """Runs a Server and its Session-Reflector on a free TCP port; gives the target to measure."""
     users = Users({} if credentials is None else dict([credentials]))
     address = "::1" if config.ipv6 else "127.0.0.1"
     reflector_config = ReflectorConfig(

@@ -1,4 +1,4 @@
-"""The report of a finite run: its pieces, printing them, and the exit code that it earns."""
+"""Reports a finite run: makes the pieces, prints them, and judges the exit code."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def report(
     config: PingConfig,
     saved: Mapping[str, Any] | None = None,
 ) -> Iterator[str]:
-    """The report that the options ask for, piece by piece, each with its line ends.
+    """Yields the report that the options ask for, piece by piece, each with its line ends.
 
     ``saved`` is the configuration of the run where that is not ``config``.
     """
@@ -105,7 +105,7 @@ def has_colour() -> bool:
 
 
 def configuration(config: PingConfig) -> dict[str, Any]:
-    """The options by key; times in nanoseconds."""
+    """Returns the options by key; times in nanoseconds."""
     result: dict[str, Any] = {}
     for field, _ in rows(PingConfig):
         value = getattr(config, field)
@@ -134,7 +134,7 @@ def print_report(
 
 
 def judge(results: Results, config: PingConfig) -> Outcome:
-    """The exit code that the results earn; reasons for a bad one go to standard error."""
+    """Returns the outcome of the results, and writes the reasons for a bad one to standard error."""
     if not results.total.received:
         complain(_silence(results.total.sent, results.measurements))
         # A reader of rows sees the loss in them, and takes another code for a run that failed.
@@ -142,7 +142,7 @@ def judge(results: Results, config: PingConfig) -> Outcome:
     failed = crossed(config.fail, results.total)
     for threshold in failed:
         complain(f"failed: {threshold}")
-    return Outcome.NOTHING_BACK if failed else Outcome.MEASURED
+    return Outcome.of(received=True, failed=bool(failed))
 
 
 def _silence(sent: int, measurements: Sequence[Measurement]) -> str:

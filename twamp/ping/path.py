@@ -98,7 +98,7 @@ def _require_known(options: Mapping[str, Any]) -> None:
 def _with_credentials(
     options: Mapping[str, Any], credentials: Credentials | None
 ) -> tuple[PingConfig, Credentials | None]:
-    """The options, and the credentials that they or the caller give; nobody is asked for any."""
+    """Returns the options, and the credentials that they or the caller give; the user is not asked for any."""
     if credentials is None:
         config = PingConfig(**options, progress="off")
         if config.user is not None and config.key_file is None:

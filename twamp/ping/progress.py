@@ -1,4 +1,4 @@
-"""How a long run is getting on, on a terminal: by rich where it is installed, else in plain text."""
+"""Shows the progress of a long run: with rich where it is installed, else in plain text."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import IO
 
 from twamp.engine.session_sender import SessionSender
 
-FIRST_AFTER = 1.0  # seconds: what is over by then needs no progress
+FIRST_AFTER = 1.0  # seconds: a shorter run needs no progress
 PERIOD = 0.5
 
 Show = Callable[[int, int], None]  # packets sent and answered, so far
@@ -18,7 +18,7 @@ Show = Callable[[int, int], None]  # packets sent and answered, so far
 async def progress(
     senders: Sequence[SessionSender], count: int, stream: IO[str], wanted: str
 ) -> AsyncIterator[None]:
-    """While it lasts, shows how many of ``count`` packets have gone and come back.
+    """Shows how many of ``count`` packets have been sent and answered, while the context lasts.
 
     ``wanted``: ``on``, ``off``, or ``auto``, which is on for a terminal.
     """
@@ -55,7 +55,7 @@ def _text(sent: int, answered: int, count: int) -> str:
 
 @contextlib.contextmanager
 def _plain(count: int, stream: IO[str]) -> Iterator[Show]:
-    """A line that is written over; on what is no terminal, lines."""
+    """Shows one line that is overwritten on a terminal, else a line each time."""
     over = stream.isatty()
     begin = time.monotonic() - FIRST_AFTER
 
@@ -74,7 +74,7 @@ def _plain(count: int, stream: IO[str]) -> Iterator[Show]:
 
 @contextlib.contextmanager
 def _rich(count: int, stream: IO[str]) -> Iterator[Show]:
-    """A bar that goes when it is over; ImportError without rich."""
+    """Shows a bar that disappears at the end; raises ImportError without rich."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

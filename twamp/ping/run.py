@@ -40,13 +40,13 @@ class Run:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What the user should know."""
+        """The warnings for the user."""
         return self._source.warnings
 
     async def run(self) -> list[Measurement]:
-        """The measurements, one per session; what there is of them after :meth:`interrupt`.
+        """Returns the measurements, one per session; after :meth:`interrupt` as far as they went.
 
-        Raises Refused, ProtocolError or OSError when there cannot be any.
+        Raises Refused, ProtocolError or OSError when no session could be measured.
         """
         self._task = asyncio.current_task()
         assert self._task is not None
@@ -67,7 +67,7 @@ class Run:
                 timer.cancel()
 
     def _watch_deadline(self) -> list[asyncio.TimerHandle]:
-        """Has the run end by the deadline; sends end earlier, so that replies can still come."""
+        """Ends the run at the deadline; sending ends earlier, so that replies can still arrive."""
         deadline = float(self.config.deadline)
         if not deadline:
             return []
@@ -99,7 +99,7 @@ class Run:
         return is_ours and self._task.cancelling() == self._cancelled_before
 
     def interrupt(self) -> None:
-        """Ends the run early: from the loop's thread, as a signal handler does; again: at once."""
+        """Ends the run early, and at once when called again; from the loop's thread, as signals do."""
         again, self.interrupted = self.interrupted, True
         self._early.set()
         if not self._senders:
@@ -138,7 +138,7 @@ class Run:
         ]
 
     async def _send(self) -> None:
-        """Every session to its end; then the first failure, if there was one."""
+        """Runs every session to its end, then raises the first failure, if there was one."""
         if self._early.is_set():  # between the last answer and here
             self._stop_sending(drain=False)
         runs = (sender.run() for sender in self._senders)
@@ -147,7 +147,7 @@ class Run:
                 raise outcome
 
     async def _stop(self, opened: OpenSessions) -> None:
-        """What was measured stays measured, even if the Server has gone meanwhile."""
+        """Stops the sessions; if the Server has gone meanwhile, that is only a warning."""
         try:
             await opened.stop()
         except (OSError, TwampError) as error:

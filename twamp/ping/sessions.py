@@ -1,4 +1,4 @@
-"""Test sessions over TWAMP-Control: twping's source of them (RFC 5357 section 3)."""
+"""Opens test sessions over TWAMP-Control (RFC 5357 section 3)."""
 
 import asyncio
 import contextlib
@@ -83,7 +83,7 @@ class TwampSessions:
             yield TwampOpenSessions(client, sessions)
 
     def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
-        """What a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
+        """Returns what a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
         config = self.config
         draw = functools.partial(random.expovariate, 1.0)
         return SenderConfig(
@@ -100,7 +100,7 @@ class TwampSessions:
         )
 
     def make_sender(self, session: OpenSession, config: SenderConfig) -> SessionSender:
-        """The session's sending end, which learns what is known of clocks; the caller closes it."""
+        """Makes the Session-Sender and gives it the models of clocks; the caller closes it."""
         sender = SessionSender(session.sock, config)
         sender.set_clock_models(self._models)
         self._senders.append(sender)
@@ -109,7 +109,7 @@ class TwampSessions:
     # ---- hardware timestamps ---------------------------------------------------------------------
 
     def _stamp_by_hardware(self, stack: contextlib.AsyncExitStack) -> bool:
-        """Whether the network card stamps until ``stack`` ends; why not is a warning."""
+        """Turns hardware timestamps on until ``stack`` ends; returns False, with a warning, if it cannot."""
         if self.config.hwtstamp == "no":
             return False
         assert self.config.interface is not None  # a rule of the config
@@ -152,7 +152,7 @@ class TwampSessions:
             ) from None
 
     async def _receiver_address(self, client: ControlClient) -> IPAddress | None:
-        """Where test packets go to; None leaves it to the Server (zero in the request)."""
+        """Returns where test packets go to; None leaves it to the Server (zero in the request)."""
         if self.target.host != self.target.server:
             family = socket.AF_INET if client.remote.ip_version == 4 else socket.AF_INET6
             try:

@@ -1,4 +1,4 @@
-"""Summaries in files of their own, which are named by the time that they cover (twping's ``-p``)."""
+"""Writes each summary to a file named by the time that it covers (twping's ``-p``)."""
 
 import os
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from twamp.metrics.figures import Metrics
 
 
 def require_directory(name: str) -> None:
-    """ConfigError, before anything is measured, where summaries could not be written."""
+    """Raises ConfigError, before anything is measured, where summaries could not be written."""
     if not (Path(name).is_dir() and os.access(name, os.W_OK | os.X_OK)):
         raise ConfigError(f"directory: {name!r} is no directory that we may write to")
 

@@ -1,4 +1,4 @@
-"""The two ends of a measurement, as twping's options and host say them."""
+"""Finds the two ends of a measurement from twping's options and host."""
 
 import socket
 from dataclasses import replace
@@ -9,7 +9,7 @@ from twamp.errors import ConfigError
 
 
 def target_of(host: str, config: PingConfig, server: str | None = None) -> Target:
-    """The host that is measured and its Server, the host itself unless there is another.
+    """Returns the host to measure and its Server, which is the host unless another is given.
 
     Raises ConfigError for what is no host, or for a host and a Server that contradict each other.
     """
@@ -18,7 +18,7 @@ def target_of(host: str, config: PingConfig, server: str | None = None) -> Targe
 
 
 def with_source(config: PingConfig) -> PingConfig:
-    """The options with an interface that ``-S`` names as the one to bind to, as perfSONAR takes it.
+    """Returns the options, an interface that ``-S`` names made the one to bind to (as perfSONAR does).
 
     Raises ConfigError when ``--interface`` names another one.
     """
