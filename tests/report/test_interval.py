@@ -81,7 +81,7 @@ def test_a_threshold_judges_an_interval_as_it_does_a_run() -> None:
 
 
 def test_a_line_says_what_happened_and_when() -> None:
-    interval = an_interval(7)
+    interval = next(one for seed in range(99) if (one := an_interval(seed)).tally.reordered)
     metrics = interval.results().total
     line = interval_line(interval, interval.results(), Style(), named=True)
     assert line.startswith("1970-01-01T00:00:00–1970-01-01T00:00:01 target: ")

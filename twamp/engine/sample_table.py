@@ -80,9 +80,9 @@ class SampleTable(Sequence[Sample]):
     __hash__ = None  # type: ignore[assignment] # C may write to it
 
     def columns(self, measurement: Measurement) -> Columns | None:
-        """What :func:`~twamp.metrics.columns.columns_of` gives, in C.
+        """Computes in C the columns that :func:`~twamp.metrics.columns.columns_of` gives.
 
-        None where C does not take it: numbers that do not ascend, or duplicates that do not fit.
+        None where C cannot: sequence numbers that do not ascend, or duplicates that do not fit.
         """
         try:
             duplicates = SampleTable.of(measurement.duplicates)

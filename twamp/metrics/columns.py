@@ -1,7 +1,7 @@
-"""What has to be known of one session's packets to have its figures, column by column.
+"""The columns that a session's figures are made of: delays, their variation, counts by value.
 
-:func:`columns_of` is the plain way, in Python.  A sequence of samples that knows a faster one offers
-it (:class:`OffersColumns`); that of the engine does, in C.  Both give the same, value for value.
+:func:`columns_of` computes them in Python.  A sequence of samples can offer a faster way
+(:class:`OffersColumns`); the engine's does so in C.  Both give the same, value for value.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from twamp.protocol.timestamps import NS, ErrorEstimate
 
 
 class Errors(NamedTuple):
-    """What the Error Estimates of the packets received say; times in ns, None of no packet."""
+    """The Error Estimates of the packets received, summarised; in ns, None without a packet."""
 
     sender_synchronized: bool  # in every packet
     reflector_synchronized: bool
@@ -29,8 +29,10 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """One session.  Of received packets: all but ``sent``, the ends, ``t1_sources`` and ``lateness``.
+    """The columns of one session.
 
+    ``sent``, ``first``, ``last``, ``t1_sources`` and ``lateness`` are of the packets sent, the others of
+    those received.
     ``ipdv`` and ``jitter`` are those of the round trip, the send time and the reflect time; TTLs,
     TOS and sources are counts by value.
     """
@@ -56,15 +58,15 @@ class Columns:
 
 @runtime_checkable
 class OffersColumns(Protocol):
-    """Samples that know a way to their columns which is faster than to look at each of them."""
+    """Samples that compute their columns faster than Python can, one sample after the other."""
 
     def columns(self, measurement: Measurement) -> Columns | None:
-        """Those of ``measurement``, whose samples these are; None where the way is not open."""
+        """The columns of ``measurement``, whose samples these are; None where it cannot compute them."""
         ...
 
 
 def columns_of(measurement: Measurement) -> Columns:
-    """The columns of any samples, in Python: whole columns at a time, as that is faster than rows."""
+    """Computes the columns of any samples, in Python."""
     sent = [sample for sample in measurement.samples if sample.t1_source]
     answered = [sample for sample in sent if sample.rank]
     received, places = _in_time(sent, measurement.loss_timeout_ns)
@@ -114,7 +116,7 @@ def _differences(later: Sequence[int], earlier: Sequence[int]) -> list[int]:
 
 
 def _in_time(sent: Sequence[Sample], timeout_ns: int) -> tuple[list[Sample], list[int]]:
-    """What was received within the loss timeout, and the places of that in ``sent``."""
+    """The samples received within the loss timeout, and their places in ``sent``."""
     places = [place for place, sample in enumerate(sent) if sample.rank]
     answered = [sent[place] for place in places]
     took = _differences(_column(answered, "t4"), _column(answered, "t1"))
@@ -140,7 +142,7 @@ def _delays(received: Sequence[Sample]) -> _Delays:
     processing = _differences(t3, t2)
     both_ways = map(sub, _differences(t4, t1), processing)
     units = (both_ways, _differences(t2, t1), _differences(t4, t3), processing)
-    # What ns_of_units does, spelled out: this is four times for each packet.
+    # As ns_of_units, but without a call for each value.
     return _Delays(*([(each * NS + (1 << 31)) >> 32 for each in column] for column in units))
 
 
@@ -187,7 +189,7 @@ def _duplicates(measurement: Measurement, answered: Sequence[Sample]) -> tuple[i
 def _order(
     received: Sequence[Sample], delays: _Delays
 ) -> tuple[Reordering, tuple[int | None, int | None, int | None]]:
-    """Reordering, and jitter: of packets as they came back, or for the send time to the reflector."""
+    """Reordering, and the three jitters in the order in which packets arrived at either end."""
     sequence = _column(received, "sequence_number")
     numbers = _column(received, "reflector_sequence_number")
     places = range(len(received))
@@ -212,7 +214,7 @@ def _order(
 
 
 def reordered(numbers: Iterable[int]) -> int:
-    """How many of ``numbers``, in the order of arrival, are less than one before them."""
+    """Counts the ``numbers``, in the order of arrival, that are less than one before them."""
     count = 0
     expected = -1
     for number in numbers:
@@ -226,8 +228,8 @@ def reordered(numbers: Iterable[int]) -> int:
 class Jitter:
     """RTP's jitter (RFC 3550 section 6.4.1, by its appendix A.8), transit time by transit time.
 
-    Each difference between one and the next moves it by a sixteenth of what it differs, so it says
-    how the last packets varied.
+    Each difference between one transit time and the next moves the jitter by a sixteenth of the way
+    to it, so it describes the last packets.
     """
 
     def __init__(self) -> None:

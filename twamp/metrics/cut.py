@@ -1,9 +1,9 @@
-"""A session cut into parts, each a measurement of its own: by packets (twping's ``-N``) or by time (``--bin``).
+"""Cuts a session into parts, each a measurement of its own: by packets (``-N``) or by time (``--bin``).
 
-What needs no neighbour (delays, duplicates, hops) of all parts together is that of the session.
-Order and variation are judged within a part, so what spans a cut is not seen.  The direction of a
-loss is inferred from the reflector's numbers (:class:`~twamp.metrics.figures.Loss`): each part is given
-those that belong to it, and a reply lost at a cut is taken for one of the earlier part's.
+Delays, duplicates and hops of all parts add up to those of the session.  Order and variation are
+judged within a part, so a packet that overtakes one of another part does not count as reordered.  The
+direction of a loss is inferred from the reflector's numbers (:class:`~twamp.metrics.figures.Loss`): each
+part gets the numbers that belong to it, and a reply lost at a cut counts in the earlier part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,22 +16,22 @@ from twamp.protocol.timestamps import unix_ns_from_ntp
 
 
 class Bin(NamedTuple):
-    """What was sent within one interval, which begins at ``unix_ns``."""
+    """The packets sent within one interval, which begins at ``unix_ns``."""
 
     unix_ns: int
     measurement: Measurement
 
 
 def by_packets(measurement: Measurement, size: int) -> Iterator[Measurement]:
-    """The parts, ``size`` packets each, the last one what is left; 0: the session as it is."""
+    """Cuts into parts of ``size`` packets; the last may be shorter; 0: the session as it is."""
     count = len(measurement.samples)
     return _cut(measurement, range(size, count, size) if size else ())
 
 
 def by_time(measurement: Measurement, bin_ns: int) -> Iterator[Bin]:
-    """The parts by time of departure, in intervals that begin at multiples of ``bin_ns`` since 1970.
+    """Cuts by time of departure, into intervals that begin at multiples of ``bin_ns`` since 1970.
 
-    Intervals in which nothing was sent are left out; 0 is one that lasts for ever.
+    Intervals in which nothing was sent are left out; 0: one interval for the whole session.
     """
     if not bin_ns:
         first = next((sample for sample in measurement.samples if sample.t1_source), None)
@@ -50,7 +50,7 @@ def by_time(measurement: Measurement, bin_ns: int) -> Iterator[Bin]:
 
 
 def _cut(measurement: Measurement, cuts: Sequence[int]) -> Iterator[Measurement]:
-    """The packets before the first of ``cuts``, those from there to the next, and so on."""
+    """Cuts before each of the packets whose places are ``cuts``."""
     samples = measurement.samples
     if not cuts:
         yield measurement

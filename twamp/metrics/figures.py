@@ -84,7 +84,7 @@ class Loss(NamedTuple):
     Inferred: a Session-Reflector numbers its replies 0, 1, 2, … as packets reach it (RFC 5357
     section 4.2.1), so a number below the greatest that came back, but which itself did not, is a
     packet that arrived and whose reply was lost (``reverse``).  The other packets lost before the
-    last one answered never arrived (``forward``).  After it nothing tells (``unknown``).
+    last one answered never arrived (``forward``).  The direction of those after it is ``unknown``.
 
     Limits: a reflector that copies the sender's number instead (stateless: RFC 8762 section 4)
     makes every loss look like ``reverse``; so does one that does not begin at 0; a duplicate made
@@ -111,7 +111,7 @@ class Reordering(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """All that is reported.  ``first`` and ``last``: T1 (NTP) of the ends; None if none was sent.
+    """All the figures that are reported.  ``first`` and ``last``: T1 (NTP) of the ends; None if none was sent.
 
     ``send_duplicates``: further reflector numbers for one packet (it was multiplied on the way
     there); ``reflect_duplicates``: the same reflector number again (on the way back).
@@ -162,8 +162,8 @@ class Metrics:
     def together(cls, parts: Sequence["Metrics"]) -> "Metrics":
         """The figures of several sessions: exact, without a look at their samples.
 
-        What depends on numbers or on the least delay (loss by direction, duplicates, reordering,
-        PDV, IPDV) is taken within each session and then put together.
+        Loss by direction, duplicates, reordering, PDV and IPDV are taken within each session and then
+        put together.
         """
         if len(parts) == 1:
             return parts[0]

@@ -68,7 +68,7 @@ class Histogram(Values):
         return f"<Histogram of {self.count}: {self.minimum} to {self.maximum} ns>"
 
     def __eq__(self, other: object) -> bool:
-        """The same values in the same buckets, and the same count, sum and ends."""
+        """Whether both hold the same buckets, count, sum and ends."""
         if not isinstance(other, Histogram):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
@@ -81,7 +81,7 @@ class Histogram(Values):
 
     def add(self, value: int) -> None:
         """One more value, in ns."""
-        # What bucket_of does, spelled out: this is called some times for each packet.
+        # As bucket_of, but without a call: this happens some times for each packet.
         magnitude = value if value >= 0 else -value
         if magnitude >= _EXACT:
             if magnitude > MOST:
@@ -114,7 +114,7 @@ class Histogram(Values):
         self.maximum = other.maximum if self.maximum is None else max(self.maximum, other.maximum)
 
     def buckets(self) -> Iterator[tuple[int, int]]:
-        """Bucket and count, ascending; :func:`bucket_ends` says what a bucket holds."""
+        """Each bucket in use and its count, ascending; :func:`bucket_ends` gives its values."""
         yield from sorted(self._counts.items())
 
     # ---- what Values answer ----------------------------------------------------------------------
@@ -171,7 +171,7 @@ class Histogram(Values):
     # ---- beyond them -----------------------------------------------------------------------------
 
     def at_most(self, bounds: Sequence[int]) -> list[int]:
-        """For each of the ascending ``bounds`` how many values do not exceed it, to a bucket."""
+        """Counts the values up to each of the ascending ``bounds``, as exactly as buckets can."""
         result = []
         passed = 0
         buckets = list(self.buckets())

@@ -10,7 +10,7 @@ from twamp.metrics.tally import Tally
 class ReportInterval:
     """The figures of one target between two times (Unix ns); ``tallies`` by session.
 
-    ``measured_ns``: for how much of it there were sessions; ``reason``: why not for all of it.
+    ``measured_ns``: how long there were sessions; ``reason``: why not for the whole interval.
     """
 
     target: str
@@ -26,7 +26,7 @@ class ReportInterval:
         return Tally.of(self.tallies)
 
     def results(self) -> Results:
-        """The figures of each session and of all, for every report and threshold: ask once."""
+        """Computes the figures of each session and of all; call it once for all reports."""
         return Results.of_metrics([tally.metrics() for tally in self.tallies])
 
     @property

@@ -54,9 +54,9 @@ class Measurement:
     A sample with ``t1_source`` 0 never left; ``send_errors`` counts those.  ``drops``: received
     datagrams that were no replies, by reason.
 
-    The hosts are the ends as the user wrote them; empty: by address.  A part of a session says how
-    many packets that has, and which of the reflector's numbers are the part's: from the first up to
-    the second, which is not included, or None where nothing later was answered.
+    The hosts are the ends as the user wrote them; empty: by address.  For a part of a session,
+    ``packets_of_session`` counts those of the whole, and ``reflector_numbers`` are the part's: from the
+    first up to the second, which is not included, or None where nothing later was answered.
     """
 
     sid: bytes

@@ -169,7 +169,7 @@ class Tally:
         return result
 
     def add_counters(self, *, drops: Mapping[str, int], send_errors: int, stalls: int) -> None:
-        """What a sender counts beside the samples, since it was last asked."""
+        """Adds a sender's own counters, as far as they have grown since the last time."""
         self.drops.update({name: count for name, count in drops.items() if count})
         self.send_errors += send_errors
         self.stalls += stalls
@@ -193,7 +193,7 @@ class _Estimate(NamedTuple):
 
 
 class _Order:
-    """Counts what comes after something sent later (RFC 4737 section 3.3)."""
+    """Counts packets that arrive after one sent later (RFC 4737 section 3.3)."""
 
     def __init__(self) -> None:
         self._expected = 0
@@ -247,14 +247,14 @@ class SessionFold:
         self._jitter = _Jitters(Jitter(), Jitter(), Jitter())
 
     def add_duplicates(self, duplicates: Iterable[Sample]) -> None:
-        """Copies of packets: before the samples of those packets are added."""
+        """Adds further replies, before the samples of their packets are added."""
         for sample in duplicates:
             self._copies.setdefault(sample.sequence_number, []).append(
                 sample.reflector_sequence_number
             )
 
     def add(self, samples: Iterable[Sample], tally: Tally) -> None:
-        """Settled samples, in the order of their numbers, all of them in the end."""
+        """Adds final samples, in the order of their numbers, until all have been added."""
         if tally is not self._tally:
             self._begin(tally)
         sample = None
@@ -266,7 +266,7 @@ class SessionFold:
         self._share_losses(tally)
 
     def finish(self, tally: Tally) -> None:
-        """The session is over: nothing was sent after what has been added."""
+        """Ends the session: no packet was sent after those that were added."""
         self._judge_order(tally, None)
         self._copies.clear()
 
@@ -354,7 +354,7 @@ class SessionFold:
         return found
 
     def _share_losses(self, tally: Tally) -> None:
-        """The reflector has numbered what it answered: what is missing was lost on the way back."""
+        """Counts the reflector's missing numbers as lost on the way back, other losses as forward."""
         missing = max(0, self._greatest + 1 - self._numbers - self._missing_before)
         reverse = min(missing, self._resolved)
         tally.reverse += reverse - self._reverse
@@ -362,7 +362,7 @@ class SessionFold:
         self._reverse = reverse
 
     def _judge_order(self, tally: Tally, t1: int | None) -> None:
-        """Takes arrivals before ``t1``, the last departure there is of (None: all), in their order."""
+        """Judges the order of arrivals before ``t1``, the last departure so far (None: of all)."""
 
         def take(waiting: list[_Arrival]) -> Iterator[_Arrival]:
             while waiting and (

@@ -2,7 +2,7 @@
 
 A threshold is a figure, a comparison (``>``, ``>=``, ``<``, ``<=``) and a value.  Figures of packets (loss,
 duplicates, reordered) are counts, or with ``%`` shares of the packets sent; figures of delay take a unit of
-time.  Where nothing came back no figure of delay is right, so every threshold of one is crossed.
+time.  Where no reply was received, every threshold of a delay is crossed.
 """
 
 import operator
@@ -62,7 +62,7 @@ _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 @dataclass(frozen=True)
 class Threshold:
-    """One of them; ``text`` is as it was written."""
+    """One threshold; ``text`` is as the user wrote it."""
 
     text: str
     comparison: Callable[[Fraction, Fraction], bool]
@@ -78,12 +78,12 @@ class Threshold:
 
 
 def crossed(thresholds: Iterable[Threshold], metrics: Metrics) -> list[Threshold]:
-    """Those of ``thresholds`` that a run, or an interval of one, is beyond."""
+    """The ``thresholds`` that a run, or an interval of one, has crossed."""
     return [threshold for threshold in thresholds if threshold.is_crossed(metrics)]
 
 
 def parse_threshold(value: object) -> Threshold:
-    """Reads one; ValueError says what it should have been."""
+    """Reads a threshold; ValueError with the form that it should have."""
     match = _THRESHOLD.fullmatch(str(value).replace(" ", ""))
     if match is None:
         raise ValueError(f"of the form {FORM}")

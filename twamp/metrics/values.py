@@ -18,7 +18,7 @@ EXACT = Fraction(0)
 
 
 class Values(Protocol):
-    """Some values in ns.  What none of them can tell is None."""
+    """Some values in ns; without any, figures are None."""
 
     __slots__ = ()
 
@@ -43,14 +43,14 @@ class Values(Protocol):
 
     @property
     def resolution(self) -> Fraction:
-        """By which share of a value a percentile may be off; 0: percentiles are exact."""
+        """The greatest error of a percentile, as a share of the value; 0: exact."""
         ...
 
     def percentile(self, percent: int | Fraction) -> int | None:
         """Nearest rank: the smallest value that at least ``percent`` % of the values do not exceed.
 
         0 gives the minimum; so the median of an even count is the lower of the middle two.
-        ValueError for what is not from 0 to 100.
+        ValueError for a ``percent`` that is not from 0 to 100.
         """
         ...
 

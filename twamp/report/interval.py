@@ -66,7 +66,7 @@ def total_block(interval: ReportInterval, results: Results, style: Style) -> str
 
 
 def _troubles(metrics: Metrics) -> list[str]:
-    """What is worth a word only when it happens."""
+    """The troubles, of which only those are mentioned that happened."""
     drops = ", ".join(f"{count} {name}" for name, count in metrics.drops.items())
     reordered = metrics.reordering.round_trip
     duplicates = metrics.send_duplicates + metrics.reflect_duplicates
@@ -95,7 +95,7 @@ def json_line(
     percentiles: Sequence[Decimal] = (),
     fail: Sequence[Threshold] = (),
 ) -> str:
-    """``kind`` is "interval" or "total"; ``fail``: thresholds that it is judged by."""
+    """``kind`` is "interval" or "total"; ``fail``: the thresholds that judge it."""
     total = results.total
     tree = {
         "program": "twping",

@@ -1,4 +1,4 @@
-"""A run as a tree of JSON; times are integer nanoseconds, and what is not known is null."""
+"""A run as a tree of JSON; times are integer nanoseconds, and unknown figures are null."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal

@@ -11,9 +11,9 @@ from twamp.report.units import Style
 def packets(measurement: Measurement) -> Iterator[tuple[Sample, bool]]:
     """Every reply, copies too, and every lost packet, in the order in which its fate was known.
 
-    Replies stand as they arrived: who reads the rows takes reordering from their order, as of the
-    reference's.  A lost packet stands where its loss timeout ran out; a late reply and its copies
-    nowhere.  The flag says whether it counts as lost; packets that never left are left out.
+    Replies stand in the order of arrival: programs that read the rows take reordering from it, as they
+    do with the reference's.  A lost packet stands where its loss timeout ran out.  Late replies, their
+    copies, and packets that never left are left out.  The flag is true for a lost packet.
     """
     timeout_ns = measurement.loss_timeout_ns
     sent = [sample for sample in measurement.samples if sample.t1_source]

@@ -33,8 +33,8 @@ def machine_summary(
 ) -> str:
     """The summary of a session, or of a part of one; ``bucket_width`` in seconds.
 
-    What is reported has always ended, so SESSION_FINISHED is 1, as the reference has it also after
-    an interrupt.
+    SESSION_FINISHED is always 1: the session has ended, and the reference writes 1 after an interrupt,
+    too.
     """
     count = len(measurement.samples)
     pairs: list[tuple[str, object]] = [
@@ -91,7 +91,7 @@ def _counts(metrics: Metrics) -> Iterator[tuple[str, object]]:
 
 
 def _delays(metrics: Metrics) -> Iterator[tuple[str, object]]:
-    """A delay that nobody knows has no line."""
+    """The lines of delays; an unknown delay has none."""
     kinds = {
         "": metrics.round_trip.delay,
         "_FWD": metrics.send.delay,

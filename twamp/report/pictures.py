@@ -1,4 +1,4 @@
-"""Pictures of a run: delay over time, its distribution, and what was lost or came twice (``--plot``).
+"""Plots of a run (``--plot``): delay over time, its distribution, losses and duplicates.
 
 In the terminal by plotext (``pip install 'twamp[ui]'``), or to a PNG or SVG file by matplotlib
 (``pip install 'twamp[plot]'``).
@@ -35,7 +35,7 @@ class Series:
 
 
 def require_plot(where: str) -> None:
-    """ConfigError, before anything is measured, where it could not be drawn."""
+    """Raises ConfigError where a plot could not be drawn; called before anything is measured."""
     package, extra = ("plotext", "ui") if where == TERMINAL else ("matplotlib", "plot")
     try:
         distribution(package)
@@ -50,7 +50,7 @@ def require_plot(where: str) -> None:
 
 
 def series_of(measurements: Sequence[Measurement]) -> list[Series]:
-    """What is drawn of each session; times are from the first departure of all."""
+    """The points to draw of each session; times are from the first departure of all."""
     first = [sample.t1 for one in measurements for sample in one.samples if sample.t1_source]
     origin = first[0] if first else 0
     origin += min((difference_ns(t1, origin) for t1 in first), default=0) * (1 << 32) // NS
@@ -88,7 +88,7 @@ def unit_for(series: Sequence[Series]) -> tuple[str, int]:
 
 
 def shares(values: Sequence[int]) -> tuple[list[int], list[float]]:
-    """Delays, ascending, and what share of the packets had that or less."""
+    """Delays, ascending, and the share of the packets that had that or less."""
     ordered = sorted(values)
     places = sorted({step * (len(ordered) - 1) // STEPS for step in range(STEPS + 1)})
     if not ordered:

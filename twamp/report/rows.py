@@ -1,7 +1,7 @@
 """A run as rows for other programs: CSV, and InfluxDB's line protocol; times are integer nanoseconds.
 
-A row is one session, with a bin what it sent within one interval of that length, or what one session
-of a continuous measurement did within a report interval (:mod:`twamp.report.interval`).
+A row is one session, or with a bin the packets that it sent within one interval of that length, or one
+session of a continuous measurement in one report interval (:mod:`twamp.report.interval`).
 """
 
 import csv
@@ -16,7 +16,7 @@ CSV_HEAD_OF_ROW = ("time", "session", "source", "destination")
 
 
 def figures(metrics: Metrics) -> dict[str, int | None]:
-    """The figures of a row by name; None for what is not known, as delays of packets all lost."""
+    """The figures of a row by name; unknown ones, such as delays when all packets were lost, are None."""
     loss, order = metrics.loss, metrics.reordering
     counts: dict[str, int | None] = {
         "sent": metrics.sent,
@@ -53,7 +53,7 @@ def _delay(name: str, kind: Delay) -> dict[str, int | None]:
     }
 
 
-Head = Mapping[str, str | int]  # what a row is of: time in Unix ns, session, source, destination
+Head = Mapping[str, str | int]  # identifies a row: time in Unix ns, session, source, destination
 
 
 def csv_head() -> str:
@@ -62,12 +62,12 @@ def csv_head() -> str:
 
 
 def csv_row(head: Head, metrics: Metrics) -> str:
-    """The line of one row; what is not known is empty (RFC 4180, but for LF)."""
+    """The line of one row; unknown figures are empty (RFC 4180, but for LF)."""
     return _csv_line([head[name] for name in CSV_HEAD_OF_ROW] + [*figures(metrics).values()])
 
 
 def influx_point(head: Head, metrics: Metrics) -> str:
-    """The point of one row, of measurement ``twamp``; what is not known is left out."""
+    """The point of one row, of measurement ``twamp``; unknown figures are left out."""
     tags = "".join(
         f",{name}={_escaped(str(head[name]))}"
         for name in ("destination", "session", "source")

@@ -1,8 +1,8 @@
-"""A run that was saved, read again: ``twping report FILE``.
+"""Reads a saved run: ``twping report FILE``.
 
-The JSON of ``twping --json --samples`` holds everything, so what is made of it is exactly what the run would
-have said.  Raw rows (``-R``, perfSONAR's too: sessions follow one another behind an empty line) hold the
-packets as they ended, and neither SID, addresses, loss timeout, nor what took the timestamps.
+The JSON of ``twping --json --samples`` holds everything, so reports of it are exactly those of the run.
+Raw rows (``-R``, also perfSONAR's; an empty line separates sessions) hold the fate of each packet, but not
+SID, addresses, loss timeout, nor the sources of the timestamps.
 """
 
 import json
@@ -18,9 +18,9 @@ from twamp.metrics.sample import Measurement, Sample
 from twamp.protocol.timestamps import ErrorEstimate
 
 COLUMNS = 16
-USER = 1  # enum tw_source: somebody's clock; rows do not say more
+USER = 1  # enum tw_source: rows do not name the source
 UNKNOWN = Endpoint(ip_address("0.0.0.0"), 0)
-NEVER_LATE_NS = 1 << 62  # a row that has a reply is none that was late
+NEVER_LATE_NS = 1 << 62  # rows with a reply were in time
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class SavedRun:
 
     measurements: Sequence[Measurement]
     configuration: Mapping[str, Any] | None
-    said_of_it: str  # what the file does not say
+    said_of_it: str  # a warning: what the file does not hold
 
 
 def read_saved_run(path: str) -> SavedRun:
-    """The run in a file.  ConfigError, with the line, for what is none; OSError if it cannot be read."""
+    """Reads a file.  ConfigError, with the line, for one that holds no run; OSError if it is unreadable."""
     with open(path, encoding="utf-8", errors="replace") as file:
         text = file.read()
     if text.lstrip().startswith("{"):
@@ -49,7 +49,7 @@ def read_saved_run(path: str) -> SavedRun:
 
 
 def samples_tree(measurement: Measurement) -> dict[str, Any]:
-    """What is put into the JSON of a session by ``--samples``: rows of the columns that are named."""
+    """The samples of a session for its JSON (``--samples``): named columns, and rows."""
     return {
         "loss-timeout": measurement.loss_timeout_ns,
         "columns": list(Sample._fields),
@@ -182,7 +182,7 @@ def _integer(cell: str, end: int) -> int:
 
 
 def _estimate(synchronized: str, seconds: str) -> int:
-    """The Error Estimate whose error was printed, to six digits; one that nobody knows is the largest."""
+    """The Error Estimate of a printed error (six digits); an unknown error gives the largest."""
     try:
         error = float(seconds)
     except ValueError:

@@ -84,7 +84,7 @@ def _reference_lines(metrics: Metrics, style: Style) -> Iterator[str]:
 
 
 def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
-    """Our own lines, below the reference's, so that nobody's pattern is disturbed."""
+    """Our own lines, which come below the reference's, as programs match those."""
     if metrics.received:
         yield from delay_table(metrics)
     if metrics.lost:
@@ -118,7 +118,7 @@ def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
 
 
 def delay_table(metrics: Metrics) -> Iterator[str]:
-    """Delays and their variation, a row each, in a unit that fits the medians and holds the longest."""
+    """Delays and their variation, a row each, in a unit that fits the medians and the longest."""
     kinds = [
         ("round trip", metrics.round_trip),
         ("forward", metrics.send),
@@ -163,7 +163,7 @@ def _fitting_unit(value_ns: int) -> Unit:
 
 
 def _fixed(value_ns: int | None, unit: Unit) -> str:
-    """Four digits, or all those before the point; nothing for what is not known."""
+    """Four digits, or all those before the point; an unknown value is empty."""
     if value_ns is None:
         return ""
     value = value_ns / unit.ns
@@ -212,7 +212,7 @@ def _min_median_max(values: Values, unit: Unit) -> str:
 
 
 def _error(kind: Delay, metrics: Metrics, unit: Unit) -> str:
-    """An error that stands on clocks nobody keeps would be a number without a meaning: nan.
+    """The error of a delay; nan where the clocks are not synchronised, so that it would mean nothing.
 
     ``(unsync)`` is for no delay at all; readers of the reference's text pass over lines with it.
     """
