@@ -42,6 +42,17 @@ def test_its_ratios_are_those_of_the_benchmarks() -> None:
     assert [ratio for ratio in told if f" {ratio} |" not in measured] == []
 
 
+def test_the_map_of_the_tests_names_every_folder() -> None:
+    text = (ROOT / "tests" / "README.md").read_text()
+    packages = {each.parent.name for each in (ROOT / "twamp").glob("*/__init__.py")}
+    folders = {
+        each.name
+        for each in (ROOT / "tests").iterdir()
+        if each.is_dir() and not each.name.startswith(("_", "."))
+    }
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == folders - packages
+
+
 def skeletons(text: str) -> list[str]:
     """The lines without numbers and units, which each run has of its own."""
     return [
