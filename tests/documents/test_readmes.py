@@ -87,7 +87,7 @@ def test_files_that_are_named_are_there(page: Path) -> None:
     named = re.findall(r"`((?:twamp|csrc|tests|benchmarks)/[\w./]+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
     for file, names in re.findall(r"`([\w/]+\.(?:py|c|h))`: ((?:`\w+`(?:, )?)+)", text):
-        source = (ROOT / file).read_text()
+        source = (ROOT / file if "/" in file else page.parent / file).read_text()
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"^\s*(?:(?:async )?def|class) {name}\b", source, re.MULTILINE) or (
                 re.search(rf"^(?:\w.*?\b)?{name}(?:\(| \{{)", source, re.MULTILINE)
