@@ -12,7 +12,7 @@ from twamp.report.json_tree import metrics_tree
 
 ROOM = Path(__file__).resolve().parents[2] / "twamp" / "metrics"
 README = (ROOM / "README.md").read_text()
-PLACES = re.findall(r"`(\w+\.py)`: `(\w+)`", README)
+PLACES = re.findall(r"`twamp/metrics/(\w+\.py)`: `(\w+)`", README)
 # The ends of values need no definition; "lost" of a session and "packets" are headings.
 PLAIN = {"packets", "time-of-first", "time-of-last"}
 
