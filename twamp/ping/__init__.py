@@ -1,6 +1,7 @@
 """The measuring program, twping.
 
 __main__       the program: its exit code, its signals and its event loop
+__main__       the program: signals, and one run, a continuous measurement, or a saved run
 command_line   what the command line asks for
 sessions       test sessions over TWAMP-Control, and their Session-Senders
 run            one finite run, or as much of it as there is when it is interrupted
