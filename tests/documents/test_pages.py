@@ -1,17 +1,22 @@
 """The manual pages: shown without a warning, whole, and installed."""
 
+import argparse
 import os
 import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import NOT_TESTED
 from tests.documents.blocks import MAN, ROOT
+from twamp.ctl.__main__ import parser as twampctl
 from twamp.engine.native import enum_names
+from twamp.ping.command_line import parser as twping
+from twamp.reflector.__main__ import parser as twampd
 
 PAGES = sorted(MAN.iterdir())
 NAMES = {
@@ -64,6 +69,26 @@ def test_options_can_be_copied_from_a_page(page: Path) -> None:
     """A hyphen without its escape may be shown as another character."""
     text = re.sub(r'^[.\']\\".*$', "", page.read_text(), flags=re.MULTILINE)
     assert re.findall(r"(?<![\w\\-])--?[a-zA-Z][\w-]*", text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "parser"),
+    [("twampd.8", twampd), ("twping.1", twping), ("twampctl.1", twampctl)],
+    ids=["twampd", "twping", "twampctl"],
+)
+def test_a_page_has_every_option(name: str, parser: Callable[[], argparse.ArgumentParser]) -> None:
+    shown = (MAN / name).read_text().replace("\\-", "-")
+    options = {
+        option
+        for action in parser()._actions
+        if action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    }
+    assert [
+        option
+        for option in options
+        if f"\n.B {option}" not in shown and f"\\fB{option}\\fR" not in shown
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
