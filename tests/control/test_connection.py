@@ -106,7 +106,7 @@ def test_an_unknown_mode_bit_is_ignored() -> None:
     run(test)
 
 
-def test_greetings_differ_and_start_time_does_not() -> None:
+def test_challenges_differ_and_salt_and_start_time_do_not() -> None:
     async def test() -> None:
         async with Responder.listening() as responder:
             greetings, starts = [], []
@@ -116,7 +116,7 @@ def test_greetings_differ_and_start_time_does_not() -> None:
                     client.send(SetUpResponse(Modes.UNAUTHENTICATED))
                     starts.append(await client.read(ServerStart))
             assert greetings[0].challenge != greetings[1].challenge
-            assert greetings[0].salt != greetings[1].salt
+            assert greetings[0].salt == greetings[1].salt != bytes(16)  # for an hour
             assert greetings[0].count >= 1024
             assert greetings[0].count.bit_count() == 1
             assert starts[0].start_time == starts[1].start_time != 0
@@ -229,5 +229,20 @@ def test_servwait_runs_again_when_refwait_has_ended_every_session() -> None:
                 await client.ask(probe.request())
                 await client.start()
                 assert await client.read_eof() == b""
+
+    run(test)
+
+
+def test_to_start_without_a_session_is_refused() -> None:
+    """SERVWAIT does not run in TEST, so a connection without a session would last for ever."""
+
+    async def test() -> None:
+        async with (
+            Responder.listening() as responder,
+            RawClient.connected(responder) as client,
+        ):
+            client.send(StartSessions())
+            assert (await client.read(StartAck)).accept is Accept.FAILURE
+            assert await client.read_eof() == b""
 
     run(test)

@@ -76,9 +76,15 @@ class RawClient:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, responder: Listening, host: str = "127.0.0.1", *, set_up: bool = True
+        cls,
+        responder: Listening,
+        host: str = "127.0.0.1",
+        *,
+        set_up: bool = True,
+        source: str | None = None,
     ) -> AsyncIterator[Self]:
-        client = cls(*await asyncio.open_connection(host, responder.port))
+        local = None if source is None else (source, 0)
+        client = cls(*await asyncio.open_connection(host, responder.port, local_addr=local))
         try:
             if set_up:
                 greeting = await client.read(ServerGreeting)

@@ -11,13 +11,14 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from twamp.config.reflector import ReflectorConfig
 from twamp.control.admission import Admission, client_of
 from twamp.control.authenticator import Authenticator, user_of
+from twamp.control.channel import Channel
 from twamp.control.requests import Limits, Refusal, judge
 from twamp.control.sessions import (
     UNPROTECTED,
@@ -27,6 +28,7 @@ from twamp.control.sessions import (
     Sessions,
     SessionState,
 )
+from twamp.control.turns import Turns
 from twamp.endpoint import Endpoint
 from twamp.errors import IntegrityError, ProtocolError
 from twamp.protocol.control_messages import (
@@ -43,17 +45,17 @@ from twamp.protocol.conversation import Conversation, Expiry, Timers
 from twamp.protocol.crypto import SessionKeys, packet_keys
 from twamp.protocol.message import Message
 from twamp.protocol.registries import SECURITY_MODES, Accept, Modes
-from twamp.protocol.states import Role, State, UnexpectedCommand, check_mode
+from twamp.protocol.states import Received, Role, State, UnexpectedCommand, check_mode
 from twamp.protocol.timestamps import NS
 
 logger = logging.getLogger("twamp.connection")
 
-READ_SIZE = 4096
-CLOSE_WITHIN = 1.0  # seconds for a client to take what is still to be sent
+SESSIONS_A_TURN = 16  # that a connection starts, stops or ends in a turn of the event loop
 
 # The events of a Server that are counted, beside refusals.
 EVENTS = (
-    *("accept_failed", "authentication_failed", "clock_stepped", "hmac_failed", "interface_lost"),
+    *("accept_failed", "authentication_failed", "clock_stepped", "connection_failed"),
+    *("hmac_failed", "interface_lost"),
     *("maximum_connection_duration", "mode_refused", "protocol_error", "reload_failed"),
     *("servwait", "unexpected_command"),
 )
@@ -70,6 +72,7 @@ class Service:
     authenticator: Authenticator
     sessions: Sessions
     events: Counter[str]
+    turns: Turns
     established: int = 0  # since the start
     handshake_timeouts: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -91,8 +94,7 @@ class Connection:
     def __init__(
         self,
         service: Service,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        channel: Channel,
         local: Endpoint,
         remote: Endpoint,
     ) -> None:
@@ -104,18 +106,19 @@ class Connection:
         self.user: str | None = None
         self.sessions: list[GrantedSession] = []
         self._service = service
-        self._reader = reader
-        self._writer = writer
+        self.channel = channel
+        self._client = client_of(remote.address)
         self._outgoing = bytearray()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._end_reason = ""
         self._duration_timer: asyncio.TimerHandle | None = None
+        self._ring = service.authenticator.ring(service.config.pbkdf2_count)
         self.greeting = ServerGreeting(
             service.offered,
             challenge=secrets.token_bytes(16),
-            salt=secrets.token_bytes(16),
-            count=service.config.pbkdf2_count,
+            salt=self._ring.salt,
+            count=self._ring.count,
         )
         self._keys: SessionKeys | None = None
         self._conversation = Conversation(Role.SERVER, now_ns=self.began_ns, timers=service.timers)
@@ -129,9 +132,12 @@ class Connection:
         """Whether one of its test sessions has not ended."""
         return any(session.state is not SessionState.ENDED for session in self.sessions)
 
-    async def serve(self) -> None:
+    def serve(self) -> asyncio.Task[None]:
         """Serves the connection until it ends; sessions that are not stopped end with it."""
-        self._task = asyncio.current_task()
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+        return self._task
+
+    async def _serve(self) -> None:
         self._log("connection_start", "connected to %s", self.local)
         reason = "shutting down"
         try:
@@ -151,11 +157,12 @@ class Connection:
         finally:
             self._task = None
             self._cancel_timers()
-            for session in self.sessions:
-                self._service.sessions.abandon(session, "its control connection ended")
-            self._service.admission.end(self)
-            self._log("connection_end", "disconnected: %s", reason, reason=reason)
-            await self._close()
+            try:
+                await self._abandon_sessions()
+                await self.channel.close(bytes(self._outgoing))
+            finally:
+                self._service.admission.end(self)
+                self._log("connection_end", "disconnected: %s", reason, reason=reason)
 
     def end(self, reason: str) -> None:
         """Ends the connection at once, whatever it waits for."""
@@ -172,34 +179,50 @@ class Connection:
 
     async def _converse(self) -> str:
         """Reads and answers until one end closes; returns the reason."""
-        self._send(self.greeting)
+        self._watch()
         self._watch_duration()
+        await self._service.turns.take(self._client)
+        self._send(self.greeting)
         while self.state is not State.CLOSED:
             self._watch()
-            self._flush()
-            await self._writer.drain()
-            octets = await self._reader.read(READ_SIZE)
+            await self._flush()
+            octets = await self.channel.read()
             self.heard_ns = time.monotonic_ns()
             if not octets:
                 self._conversation.receive_eof(self.heard_ns)
                 return "closed by the client"
             self._conversation.receive_data(octets, self.heard_ns)
-            while (message := self._conversation.next_message(time.monotonic_ns())) is not None:
+            while (message := await self._next_message()) is not None:
                 logger.debug("%s > %s", self.remote, message)
                 answer = await _HANDLERS[type(message)](self, message)
                 if answer is not None:
                     self._send(answer)
         return "closed by the server"
 
+    async def _next_message(self) -> Received | None:
+        """The client's next message, in its turn: others have theirs before the next one."""
+        await self._service.turns.take(self._client)
+        return self._conversation.next_message(time.monotonic_ns())
+
+    async def _a_turn_each(
+        self, sessions: Sequence[GrantedSession]
+    ) -> AsyncIterator[GrantedSession]:
+        """Some sessions in each turn of the event loop."""
+        for number, session in enumerate(sessions, 1):
+            yield session
+            if number % SESSIONS_A_TURN == 0:
+                await self._service.turns.take(self._client)
+
     def _send(self, message: Message) -> None:
         logger.debug("%s < %s", self.remote, message)
         self._outgoing += self._conversation.send(message, time.monotonic_ns())
 
-    def _flush(self) -> None:
+    async def _flush(self) -> None:
         """Writes all answers at once: a client may have sent many commands together."""
         if self._outgoing:
-            self._writer.write(bytes(self._outgoing))
+            octets = bytes(self._outgoing)
             self._outgoing.clear()
+            await self.channel.write(octets)
 
     def _log(self, event: str, text: str, *values: object, **fields: object) -> None:
         """Logs an event of the connection, as a line and as fields."""
@@ -234,7 +257,6 @@ class Connection:
             self._service.handshake_timeouts += 1
         elif expiry is Expiry.SERVWAIT:
             self._service.events["servwait"] += 1
-        self._writer.transport.abort()  # do not wait for a silent client
         self.end(f"timer: {expiry.value}")
 
     def _watch_duration(self) -> None:
@@ -256,15 +278,15 @@ class Connection:
             if timer is not None:
                 timer.cancel()
 
-    async def _close(self) -> None:
-        self._flush()
-        self._writer.close()
-        # A client that does not read must not keep the connection open: it loses what it has not read.
+    async def _abandon_sessions(self) -> None:
+        """Ends the sessions that are not stopped, all of them even if this task is cancelled meanwhile."""
+        why = "its control connection ended"
         try:
-            async with asyncio.timeout(CLOSE_WITHIN):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            async for session in self._a_turn_each(self.sessions):
+                self._service.sessions.abandon(session, why)
+        finally:
+            for session in self.sessions:
+                self._service.sessions.abandon(session, why)
 
     # ---- messages of the client --------------------------------------------------------------------
 
@@ -278,8 +300,10 @@ class Connection:
         mode = message.mode & SECURITY_MODES
         if mode is not Modes.UNAUTHENTICATED:
             self._keys = await self._service.authenticator.open_token(
-                client_of(self.remote.address), self.greeting, message
+                self._client, self._ring, self.greeting, message
             )
+            if self.channel.is_hung_up:
+                raise ConnectionResetError("the client has hung up before its Token was opened")
             if self._keys is None:
                 return self._refuse(
                     "authentication_failed",
@@ -360,8 +384,14 @@ class Connection:
         return Protected(self.mode, packet_keys(sid, self._keys))
 
     async def on_start_sessions(self, _: StartSessions) -> Message:
-        """RFC 5357 section 3.7: starts all accepted sessions, and answers at once."""
-        for session in self.sessions:
+        """RFC 5357 section 3.7: starts all accepted sessions, and answers at once.
+
+        Without any there is nothing to start: TEST, in which SERVWAIT does not run, is for sessions.
+        """
+        if not self.has_sessions:
+            logger.warning("%s starts, but has no session: refused", self.remote)
+            return StartAck(Accept.FAILURE)
+        async for session in self._a_turn_each(self.sessions):
             self._service.sessions.start(session, self._on_refwait)
         logger.info("%s started %d sessions", self.remote, len(self.sessions))
         return StartAck(Accept.OK)
@@ -371,7 +401,7 @@ class Connection:
         logger.info(
             "%s stopped %d sessions, %s", self.remote, len(self.sessions), message.accept.name
         )
-        for session in self.sessions:
+        async for session in self._a_turn_each(self.sessions):
             if session.state is not SessionState.ENDED:
                 self._service.sessions.stop(session)
         self.sessions.clear()

@@ -9,6 +9,16 @@ from twamp.config.reflector import ReflectorConfig
 from twamp.errors import ConfigError, explain
 from twamp.sockets import bind_to_device, set_dscp, udp_socket
 
+# What a client sends and does not read waits in the kernel; a hundred commands fit in.
+BUFFER = 16 * 1024  # octets, of which the kernel makes twice as many
+# TCP notices in a minute and a half that a client has vanished, though it owes us nothing in TEST.
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
+
 BACKLOG = 1024  # the kernel may grant less (net.core.somaxconn)
 
 UNPRIVILEGED_PORT = 8620  # a suggestion for users who may not bind to port 862
@@ -49,9 +59,13 @@ def _listen(config: ReflectorConfig, address: str | None) -> socket.socket:
 
 
 def prepare_listeners(listeners: Sequence[socket.socket], dscp: int) -> None:
-    """Sets the options that a listening socket needs; may be repeated with another DSCP."""
+    """Sets the options of a listening socket, which accepted ones inherit; may be repeated."""
     for listener in listeners:
         listener.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            listener.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+        for level, option, value in KEEPALIVE:
+            listener.setsockopt(level, option, value)
         with contextlib.suppress(OSError):  # an old kernel: replies keep dscp-value
             listener.setsockopt(socket.IPPROTO_TCP, TCP_SAVE_SYN, 1)
         set_dscp(listener, dscp)

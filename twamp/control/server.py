@@ -6,7 +6,6 @@ It listens, admits clients, and owns the connections; :mod:`twamp.control.connec
 
 import asyncio
 import contextlib
-import errno
 import functools
 import logging
 import operator
@@ -15,27 +14,30 @@ import secrets
 import socket
 import struct
 import time
+import traceback
 from collections import Counter
 from collections.abc import Collection, Sequence
 
 from twamp.config.readers import MODES
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.users import Users
+from twamp.control.acceptor import Acceptor
 from twamp.control.admission import Admission
 from twamp.control.authenticator import Authenticator
-from twamp.control.connection import READ_SIZE, Connection, Service
+from twamp.control.channel import Channel
+from twamp.control.connection import Connection, Service
 from twamp.control.listeners import follow_syn_dscp, open_listeners, prepare_listeners
 from twamp.control.sessions import Sessions
+from twamp.control.turns import Turns
 from twamp.endpoint import Endpoint
 from twamp.engine.workers import Reflector
-from twamp.errors import ConfigError, explain
+from twamp.errors import ConfigError
 from twamp.protocol.control_messages import ServerGreeting
 from twamp.protocol.registries import Modes
 from twamp.protocol.timestamps import NS, ntp_from_unix_ns
 
 logger = logging.getLogger("twamp.server")
 
-ACCEPT_PAUSE = 0.1  # seconds without accepting when descriptors have run out
 DRAIN_LOOK = 0.05  # seconds between looks at what is left
 MOST_HANDSHAKES = 8192
 # Descriptors that handshakes leave free: for status requests, and for connections that are closing.
@@ -98,13 +100,14 @@ class Server:
                 interface=config.device,
             ),
             events=Counter(),
+            turns=Turns(),
         )
         self.accepted = 0  # TCP connections since the start, also refused ones
         self.ended = 0
         # The kernel gives the lowest number that is free, so a number tells how many are left.
         self._high_descriptor = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
         self._listeners = list(listeners or ())
-        self._accepting: list[asyncio.Task[None]] = []
+        self._acceptors: list[Acceptor] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, None] = {}
 
@@ -147,8 +150,9 @@ class Server:
         self._stop_accepting(but=listeners)
         self._listeners = listeners
         prepare_listeners(self._listeners, self.config.dscp_value)
+        self.service.authenticator.ring(self.config.pbkdf2_count)  # derives the first keys
         for listener in self._listeners:
-            self._accepting.append(self._spawn(self._accept_connections(listener)))
+            self._acceptors.append(Acceptor(listener, self._admit, self.events))
 
     def reconfigure(self, config: ReflectorConfig, users: Users) -> None:
         """Applies other options to all connections and sessions, and ends none of them.
@@ -158,7 +162,7 @@ class Server:
         offered = offered_modes(config.mode, users)
         self.service.config = config
         self.service.offered = offered
-        self.service.authenticator.users = users
+        self.service.authenticator.replace_users(users)
         self.service.admission.reconfigure(config)
         self.sessions.reconfigure(config.test_ports, config.test_inactivity_timeout * NS)
         prepare_listeners(self._listeners, config.dscp_value)
@@ -188,62 +192,60 @@ class Server:
         self.service.authenticator.close()
 
     def _stop_accepting(self, but: Sequence[socket.socket] = ()) -> None:
-        for task in self._accepting:
-            task.cancel()
-        self._accepting.clear()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
         for listener in self._listeners:
             if listener not in but:
                 listener.close()
         self._listeners.clear()
 
-    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     # ---- accepting ---------------------------------------------------------------------------------
 
-    async def _accept_connections(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        failing = False
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                # EMFILE, ENFILE, ENOBUFS: the backlog keeps the client; ECONNABORTED: it has gone.
-                self.events["accept_failed"] += 1
-                if not failing:  # once: there will be ten a second until it is over
-                    logger.warning(
-                        "cannot accept connections: %s", explain(error, accept_remedies())
-                    )
-                failing = True
-                if error.errno != errno.ECONNABORTED:
-                    await asyncio.sleep(ACCEPT_PAUSE)
-                continue
-            failing = False
-            self.accepted += 1
-            self._admit(sock)
-
-    def _admit(self, sock: socket.socket) -> None:
-        """Admits a client, or refuses it before spending anything on it."""
+    def _admit(self, sock: socket.socket) -> bool:
+        """Admits a client, or refuses it before spending anything on it; whether there is room for more."""
+        self.accepted += 1
         try:
             local = Endpoint.from_sockaddr(sock.getsockname())
             remote = Endpoint.from_sockaddr(sock.getpeername())
         except OSError as error:
             logger.info("a client left before it was greeted: %s", error)
             sock.close()
-            return
+            return True
         if not self.service.admission.lists(remote.address):
             self._reject("client_list", remote)
             reset(sock)
-            return
+            return True
         full = self.service.admission.is_full_for(remote.address)
         if full is not None:
             self._reject(full, remote)
             self._turn_away(sock)
-            return
-        self._spawn(self._serve(sock, local, remote))
+            return True
+        if not self.config.dscp_value:
+            follow_syn_dscp(sock)
+        no_room = sock.fileno() >= self._high_descriptor
+        connection = Connection(self.service, Channel(sock), local, remote)
+        if no_room:  # two end for one that begins, so that there are fewer
+            self._drop(self.service.admission.give_way())
+            self._drop(self.service.admission.give_way())
+        self._drop(self.service.admission.begin(connection, remote.address))
+        self._connections[connection] = None
+        task = connection.serve()
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._on_end, connection))
+        return not no_room
+
+    def _on_end(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        """Leaves nothing of a connection, whatever has ended it, nor more than a line of its errors."""
+        self.ended += 1
+        self._tasks.discard(task)
+        del self._connections[connection]
+        self.service.admission.end(connection)
+        connection.channel.sock.close()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.events["connection_failed"] += 1
+            logger.error("%s failed: %s", connection.remote, where_of(error))
 
     def _reject(self, reason: str, remote: Endpoint) -> None:
         self.service.rejected[reason] += 1
@@ -267,43 +269,20 @@ class Server:
         with contextlib.suppress(OSError), sock:
             sock.send(bytes(greeting))  # a new socket has room for 64 octets
 
-    async def _serve(self, sock: socket.socket, local: Endpoint, remote: Endpoint) -> None:
-        no_room = sock.fileno() >= self._high_descriptor
-        try:
-            if not self.config.dscp_value:
-                follow_syn_dscp(sock)
-            reader, writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE)
-        except OSError as error:
-            logger.info("a client left before it was greeted: %s", error)
-            sock.close()
-            return
-        connection = Connection(self.service, reader, writer, local, remote)
-        admission = self.service.admission
-        if no_room:  # two end for one that begins, so that there are fewer
-            self._drop(admission.give_way())
-            self._drop(admission.give_way())
-        self._drop(admission.begin(connection, remote.address))
-        self._connections[connection] = None
-        try:
-            await connection.serve()
-        finally:
-            self.ended += 1
-            del self._connections[connection]
-
     def _drop(self, crowded: Connection | None) -> None:
         if crowded is not None:
             self._reject("handshakes", crowded.remote)
             crowded.end("others wait for their handshake")
 
 
-def accept_remedies() -> dict[int, str]:
-    """The remedies of an operator when accept() fails, by errno."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    in_use = f"all {descriptors} descriptors are in use: raise LimitNOFILE= or `ulimit -n`"
-    return {errno.EMFILE: in_use}
-
-
 def reset(sock: socket.socket) -> None:
     """Closes a TCP connection with a reset, so that the kernel keeps no state of it."""
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def where_of(error: BaseException) -> str:
+    """An unforeseen error and the line of the program that raised it, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f", {frames[-1].filename} line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__} {error}{place}"
