@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from twamp.endpoint import Endpoint
-from twamp.sockets import bind, bind_to_device, ports_to_try, set_dscp, udp_socket
+from twamp.sockets import bind, bind_to_device, is_own_address, ports_to_try, set_dscp, udp_socket
 
 NO_DEVICE = "twamp-none"
 LOOPBACK = Endpoint(ip_address("127.0.0.1"), 0)
@@ -91,3 +91,19 @@ def test_an_address_of_another_host_is_an_error_at_once() -> None:
     elsewhere = Endpoint(ip_address("192.0.2.1"), 0)
     with pytest.raises(OSError, match=rf"Errno {errno.EADDRNOTAVAIL}\]"):
         bind(elsewhere, ports_to_try((0, 0)), (0, 0), None)
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("127.255.255.255", False),
+        ("255.255.255.255", False),
+        ("192.0.2.77", False),
+        ("::1", True),
+        ("2001:db8::77", False),
+    ],
+)
+def test_an_address_is_this_hosts_own_or_not(address: str, own: bool) -> None:
+    assert is_own_address(Endpoint(ip_address(address), 0)) is own

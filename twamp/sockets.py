@@ -45,6 +45,17 @@ def set_dscp(sock: socket.socket, dscp: int) -> None:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
 
 
+def is_own_address(local: Endpoint, device: str | None = None) -> bool:
+    """Whether an address is one of this host's, and not that of many hosts (broadcast, multicast)."""
+    with udp_socket(local.ip_version, device) as sock:
+        try:
+            sock.bind(local._replace(port=0).sockaddr)
+            sock.connect(local._replace(port=1).sockaddr)  # not to a broadcast address
+        except OSError:
+            return False
+    return not local.address.is_multicast
+
+
 def ports_to_try(port_range: tuple[int, int]) -> Iterator[int]:
     """Every port of an inclusive range once, from a random one on, so that runs seldom share a port.
 

@@ -33,6 +33,7 @@ def test_defaults_are_the_published_ones() -> None:
         "iface": None,
         "vrf": None,
         "client_list": (),
+        "sender_address_list": (),
         "maximum_connections": 16,
         "maximum_connections_per_client": 0,
         "maximum_sessions_per_connection": 8,
@@ -41,6 +42,7 @@ def test_defaults_are_the_published_ones() -> None:
         "handshake_timeout": 30,
         "server_inactivity_timeout": 900,
         "test_inactivity_timeout": 900,
+        "maximum_timeout": 10,
         "drain_timeout": 60,
         "mode": (),
         "key_file": None,
@@ -178,6 +180,7 @@ ROOM: dict[str, Any] = {
 RANGES = {field: row for field, row in rows(ReflectorConfig) if row.range}
 LISTS = {
     "listen_address": "127.0.0.1",
+    "sender_address_list": "192.0.2.0/24",
     "client_list": "192.0.2.1",
     "mode": "unauthenticated",
     "cpu": 0,
@@ -203,7 +206,7 @@ def test_a_numeric_row_takes_its_bounds_and_nothing_beyond(field: str) -> None:
 
 def test_every_list_has_a_limit_that_is_tried() -> None:
     assert set(LISTS) == {field for field, row in rows(ReflectorConfig) if row.multiple}
-    assert len(RANGES) == 21
+    assert len(RANGES) == 22
 
 
 @pytest.mark.parametrize("field", LISTS)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from ipaddress import ip_address
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -22,47 +23,97 @@ from twamp.protocol.control_messages import (
 from twamp.protocol.registries import Accept
 
 HOST = Endpoint(ip_address("127.0.0.1"), 0)
+SENDER = Endpoint(ip_address("192.0.2.1"), 7000)
+HELD: WeakKeyDictionary[Ports, set[tuple[int, Endpoint]]] = WeakKeyDictionary()
+
+
+def sender(number: int) -> Endpoint:
+    return SENDER._replace(port=8000 + number)
 
 
 def at(port: int) -> Endpoint:
     return HOST._replace(port=port)
 
 
-def given(ports: Ports, wanted: int = 0) -> int:
-    """The port that the next session gets when every port can be opened."""
-    local = next(ports.candidates(at(wanted)))
-    ports.use(local)
-    return local.port
+def given(ports: Ports, wanted: int = 0, sender: Endpoint = SENDER) -> int | None:
+    """The port that the next session of a sender gets when every port can be opened."""
+    mine = HELD.setdefault(ports, set())
+    for local in ports.candidates(at(wanted), sender):
+        if (local.port, sender) not in mine:
+            ports.use(local, sender)
+            mine.add((local.port, sender))
+            return local.port
+    return None
+
+
+def give_back(ports: Ports, port: int, sender: Endpoint = SENDER) -> None:
+    ports.release(at(port), sender)
+    HELD[ports].remove((port, sender))
 
 
 def test_unused_ports_are_given_in_turn_and_then_shared() -> None:
     ports = Ports((7000, 7002))
-    assert [given(ports) for _ in range(7)] == [7000, 7001, 7002, 7000, 7001, 7002, 7000]
+    assert [given(ports, sender=sender(n)) for n in range(7)] == [
+        *(7000, 7001, 7002),
+        *(7000, 7001, 7002, 7000),
+    ]
 
 
 def test_the_wanted_port_comes_first_if_it_is_in_the_range() -> None:
     ports = Ports((7000, 7002))
     assert given(ports, wanted=7002) == 7002
-    assert given(ports, wanted=7002) == 7002
+    assert given(ports, wanted=7002, sender=sender(1)) == 7002
     assert given(ports, wanted=9999) == 7000
 
 
-def test_every_port_is_a_candidate_the_unused_ones_before_the_used() -> None:
+def test_a_sender_has_each_port_once_and_then_none() -> None:
     ports = Ports((7000, 7003))
-    for port in (7001, 7002):
-        ports.use(at(port))
-    found = [local.port for local in ports.candidates(HOST)]
-    assert (sorted(found[:2]), sorted(found[2:])) == ([7000, 7003], [7001, 7002])
+    assert given(ports, wanted=7002, sender=sender(1)) == 7002
+    assert [given(ports) for _ in range(5)] == [7000, 7001, 7003, 7002, None]
+    give_back(ports, 7001)
+    assert [given(ports), given(ports)] == [7001, None]
+
+
+def test_a_port_that_another_program_has_is_passed_over_and_tried_again_later() -> None:
+    ports = Ports((7000, 7001))
+    candidates = ports.candidates(HOST, SENDER)
+    assert [next(candidates), next(candidates)] == [at(7000), at(7001)]
+    ports.use(at(7001), SENDER)
+    assert list(ports.candidates(HOST, sender(1))) == [at(7000), at(7001)]
+
+
+def test_a_port_given_back_comes_last() -> None:
+    ports = Ports((7000, 7003))
+    assert [given(ports), given(ports)] == [7000, 7001]
+    give_back(ports, 7000)
+    assert [given(ports) for _ in range(4)] == [7002, 7003, 7000, None]
+
+
+@pytest.mark.parametrize("senders", [1, 5000])
+def test_the_search_takes_no_longer_with_more_sessions(senders: int) -> None:
+    """Whether one sender has a session on each port, or each session has a sender of its own."""
+    ports = Ports((7000, 11999))
+    held: set[tuple[int, int]] = set()
+    tried = 0
+    for number in range(10_000):
+        for local in ports.candidates(HOST, sender(number % senders)):
+            tried += 1
+            if (local.port, number % senders) not in held:
+                ports.use(local, sender(number % senders))
+                held.add((local.port, number % senders))
+                break
+    assert len(held) == 5000 * (1 if senders == 1 else 2)
+    assert tried <= 20_000
 
 
 def test_a_port_is_used_until_its_last_session_releases_it() -> None:
     ports = Ports((7000, 7000))
-    for _ in range(2):
-        ports.use(at(7000))
+    for number in range(2):
+        ports.use(at(7000), sender(number))
     assert not ports.is_used(at(7000)._replace(address=ip_address("127.0.0.2")))
-    ports.release(at(7000))
+    ports.release(at(7000), sender(0))
     assert ports.is_used(at(7000))
-    ports.release(at(7000))
+    ports.release(at(7000), sender(1))
     assert not ports.is_used(at(7000))
 
 
@@ -73,6 +124,13 @@ def test_another_range_is_for_new_sessions_and_keeps_the_uses() -> None:
     assert str(ports) == "7001-7002"
     assert [given(ports) for _ in range(2)] == [7001, 7002]
     assert ports.is_used(at(7000))
+    give_back(ports, 7000)
+    assert given(ports) is None
+
+
+def test_the_last_descriptors_are_not_for_test_ports() -> None:
+    with pytest.raises(OSError, match="Too many open files"):
+        Ports((1, 65535), descriptors=3).open(HOST)
 
 
 def test_a_socket_is_opened_on_the_port_and_the_device() -> None:

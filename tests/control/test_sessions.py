@@ -103,6 +103,63 @@ def test_a_stopped_session_outlives_its_connection_until_its_timeout() -> None:
     run(test)
 
 
+def test_a_timeout_for_ever_ends_after_maximum_timeout_though_packets_come() -> None:
+    async def test() -> None:
+        async with Responder.listening(maximum_timeout=0) as responder:
+            with Probe() as probe:
+                async with RawClient.connected(responder) as client:
+                    port = (await client.ask(probe.request(timeout=(1 << 64) - 1))).port
+                    await client.start()
+                    await probe.measure(port)
+                    client.send(StopSessions(Accept.OK, number_of_sessions=1))
+                    async with asyncio.timeout(ANSWER_WITHIN):
+                        while responder.reflector.stats().sessions:
+                            probe.send(port)
+                            await asyncio.sleep(0.002)
+
+    run(test)
+
+
+def test_sessions_that_linger_count_and_the_oldest_gives_way() -> None:
+    async def test() -> None:
+        async with (
+            Responder.listening(maximum_sessions_per_connection=2) as responder,
+            RawClient.connected(responder) as client,
+            RawClient.connected(responder) as another,
+        ):
+            with Probe() as one, Probe() as two, Probe() as three:
+                ports = [(await client.ask(each.request())).port for each in (one, two)]
+                await client.start()
+                client.send(StopSessions(Accept.OK, number_of_sessions=2))
+                await two.measure(ports[1])
+                assert (await client.ask(three.request())).accept is Accept.OK
+                assert responder.reflector.stats().sessions == 2
+                await two.measure(ports[1])  # one has gone, two lingers
+                # Another connection of the same client does not escape its limit.
+                for each in (one, three):
+                    assert (await another.ask(each.request())).accept is Accept.OK
+                assert responder.reflector.stats().sessions == 3
+
+    run(test)
+
+
+def test_what_one_connection_pipelines_leaves_no_crowd_of_sessions() -> None:
+    async def test() -> None:
+        async with (
+            Responder.listening(maximum_timeout=3600) as responder,
+            RawClient.connected(responder) as client,
+        ):
+            with Probe() as probe:
+                forever = probe.request(timeout=(1 << 64) - 1)
+                for _ in range(50):
+                    assert (await client.ask(forever)).accept is Accept.OK
+                    await client.start()
+                    client.send(StopSessions(Accept.OK, number_of_sessions=1))
+                    assert responder.reflector.stats().sessions <= 8
+
+    run(test)
+
+
 def test_refwait_ends_a_silent_session_and_a_late_stop_is_still_right() -> None:
     async def test() -> None:
         async with (
@@ -159,7 +216,7 @@ def test_each_address_field_may_be_zero_on_its_own() -> None:
     async def test() -> None:
         other = bytes([127, 0, 0, 3]) + bytes(12)
         async with (
-            Responder.listening() as responder,
+            Responder.listening(sender_address_list=["127.0.0.3"]) as responder,
             RawClient.connected(responder) as client,
         ):
             with Probe("127.0.0.3") as there, Probe() as here:

@@ -27,6 +27,8 @@ from twamp.config.readers import (
 from twamp.config.row import Config, option
 from twamp.metrics.threshold import Threshold, parse_threshold
 
+LONGEST_SECURED = 65459  # octets of padding that a datagram has room for in modes A and E
+
 
 @dataclass(frozen=True, kw_only=True)
 class PingConfig(Config):
@@ -360,6 +362,16 @@ class PingConfig(Config):
             yield "key-file: holds the passphrase of a user; give --user, too"
         if self.user is None and set(self.auth_mode or "O") != {"O"}:
             yield f"auth-mode: {self.auth_mode} needs a user; give --user NAME"
+
+        if (
+            self.padding > LONGEST_SECURED
+            and self.auth_mode
+            and not set(self.auth_mode) & set("OM")
+        ):
+            yield (
+                f"padding: {self.padding} octets fit no datagram in authenticated and encrypted mode; "
+                f"give at most {LONGEST_SECURED}"
+            )
 
     def _of_reports(self) -> Iterator[str]:
         forms = [

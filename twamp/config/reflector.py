@@ -92,6 +92,13 @@ class ReflectorConfig(Config):
         entries=MOST_PREFIXES,
         metavar="PREFIX",
     )
+    sender_address_list: tuple[IPv4Network | IPv6Network, ...] = option(
+        (),
+        "address or prefix that a session may name as its sender, repeatable, beside the client's own",
+        read=prefix,
+        entries=MOST_PREFIXES,
+        metavar="PREFIX",
+    )
     maximum_connections: int = option(
         16,
         "control connections at once; more than 64 need a client-list, or --mode no-unauthenticated",
@@ -134,6 +141,11 @@ class ReflectorConfig(Config):
         900,
         "seconds without a test packet after which a session is ended (REFWAIT)",
         range="1-3600",
+    )
+    maximum_timeout: int = option(
+        10,
+        "seconds for which a stopped session is still reflected at most, whatever Timeout it asked for",
+        range="0-3600",
     )
     rate_limit: int = option(
         0,

@@ -13,5 +13,6 @@
     authenticator   the users' passphrases, in the secured modes
     requests        judging a Request-TW-Session
     sessions        the life of the test sessions that were granted
+    lingering       the sessions among them that wait for their Timeout
     ports           the pool of their UDP ports
 """

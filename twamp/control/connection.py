@@ -368,10 +368,13 @@ class Connection:
 
     def _grant(self, request: RequestTWSession) -> GrantedSession:
         maximum = self._service.config.maximum_sessions_per_connection
-        limits = Limits(self._service.draining, len(self.sessions), maximum)
-        asked = judge(request, self.local, self.remote, limits)
-        sid = self._service.sessions.next_sid(asked.local)
-        session = self._service.sessions.accept(
+        sessions = self._service.sessions
+        secured = self._keys is not None and self.mode is not Modes.MIXED
+        limits = Limits(self._service.draining, len(self.sessions), maximum, secured)
+        asked = judge(request, self.local, self.remote, limits, sessions.rules)
+        sessions.make_room(self.remote, len(self.sessions), maximum)
+        sid = sessions.next_sid(asked.local)
+        session = sessions.accept(
             sid, asked, Control(self.id, self.remote, self.local), self._protected(sid)
         )
         self.sessions.append(session)

@@ -34,7 +34,7 @@ from twamp.engine.workers import Reflector
 from twamp.errors import ConfigError
 from twamp.protocol.control_messages import ServerGreeting
 from twamp.protocol.registries import Modes
-from twamp.protocol.timestamps import NS, ntp_from_unix_ns
+from twamp.protocol.timestamps import ntp_from_unix_ns
 
 logger = logging.getLogger("twamp.server")
 
@@ -70,6 +70,17 @@ def most_handshakes() -> int:
     return max(16, min(MOST_HANDSHAKES, descriptors // 2))
 
 
+def first_reserved_descriptor(config: ReflectorConfig) -> int:
+    """The number from which on descriptors are not for test ports.
+
+    The kernel gives the lowest number that is free, so a number tells how many are left: they are for
+    control connections, status requests and scrapes.
+    """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = max(8, min(config.maximum_connections, descriptors // 8))
+    return descriptors - SPARE_DESCRIPTORS - connections
+
+
 class Server:
     """Listens for TWAMP-Control and grants test sessions of ``reflector``.
 
@@ -92,13 +103,7 @@ class Server:
             start_time=ntp_from_unix_ns(time.time_ns()),
             admission=Admission(config, most_handshakes()),
             authenticator=Authenticator(users),
-            sessions=Sessions(
-                reflector,
-                test_ports=config.test_ports,
-                refwait_ns=config.test_inactivity_timeout * NS,
-                clock=time.monotonic_ns,
-                interface=config.device,
-            ),
+            sessions=Sessions(reflector, config, descriptors=first_reserved_descriptor(config)),
             events=Counter(),
             turns=Turns(),
         )
@@ -164,7 +169,7 @@ class Server:
         self.service.offered = offered
         self.service.authenticator.replace_users(users)
         self.service.admission.reconfigure(config)
-        self.sessions.reconfigure(config.test_ports, config.test_inactivity_timeout * NS)
+        self.sessions.reconfigure(config)
         prepare_listeners(self._listeners, config.dscp_value)
         for connection in self._connections:
             connection.reconfigure()

@@ -1,8 +1,8 @@
 """The life of the test sessions that a Server grants.
 
 A session is accepted, started, stopped and ended.  Timers end it after REFWAIT (RFC 5357 section 4.2) or
-after the Timeout that follows Stop-Sessions (section 3.5); until then the engine still reflects packets
-that are on their way, while the control connection goes on.
+after the Timeout that follows Stop-Sessions (section 3.5), of ``maximum-timeout`` at most; until then it
+*lingers*: the engine still reflects packets that are on their way, while the control connection goes on.
 """
 
 import asyncio
@@ -12,13 +12,16 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from twamp.config.reflector import ReflectorConfig
+from twamp.control.admission import client_of
+from twamp.control.lingering import Lingering
 from twamp.control.ports import Ports
-from twamp.control.requests import Asked, Refusal, refusal_of
+from twamp.control.requests import Asked, Refusal, Rules, refusal_of
 from twamp.endpoint import Endpoint
 from twamp.engine.session_reflector import SessionConfig
 from twamp.engine.workers import Reflector
@@ -80,29 +83,33 @@ class GrantedSession:
 class Sessions:
     """All test sessions of a Server, over one Session-Reflector.
 
-    ``test_ports`` is the inclusive range of Receiver Ports, ``refwait_ns`` REFWAIT, ``interface`` the
-    device to bind test sockets to; ``clock`` gives ns of CLOCK_MONOTONIC, the engine's clock.
+    ``descriptors`` is the number from which on descriptors are not for test ports; ``clock`` gives ns of
+    CLOCK_MONOTONIC, the engine's clock.
     """
 
     def __init__(
         self,
         reflector: Reflector,
+        config: ReflectorConfig,
         *,
-        test_ports: tuple[int, int],
-        refwait_ns: int,
-        clock: Callable[[], int],
-        interface: str | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+        descriptors: int | None = None,
     ) -> None:
         self._reflector = reflector
-        self._ports = Ports(test_ports, interface)
-        self._refwait_ns = refwait_ns
+        self._ports = Ports(config.test_ports, config.device, descriptors)
         self._clock = clock
         self._sid_time = 0
         self._all: dict[GrantedSession, None] = {}
-        self._stopped: dict[GrantedSession, None] = {}
+        self._lingering: Lingering[GrantedSession] = Lingering(_groups_of)
         # Since the start: granted; ended by Stop-Sessions; ended otherwise; refused, by reason.
         self.accepted = self.completed = self.aborted = 0
         self.rejected: Counter[str] = Counter()
+        self._set(config)
+
+    def _set(self, config: ReflectorConfig) -> None:
+        self.rules = Rules.of(config)
+        self._refwait_ns = config.test_inactivity_timeout * NS
+        self._most_linger_ns = config.maximum_timeout * NS
 
     def __iter__(self) -> Iterator[GrantedSession]:
         return iter(list(self._all))
@@ -110,10 +117,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._all)
 
-    def reconfigure(self, test_ports: tuple[int, int], refwait_ns: int) -> None:
-        """Sets other ports for new sessions, and another REFWAIT for all."""
-        self._ports.reconfigure(test_ports)
-        self._refwait_ns = refwait_ns
+    def reconfigure(self, config: ReflectorConfig) -> None:
+        """Sets other ports and rules for new sessions, and other timeouts for all."""
+        self._ports.reconfigure(config.test_ports)
+        self._set(config)
         for session in self:
             if session.timer is not None:
                 self._watch(session)
@@ -166,9 +173,10 @@ class Sessions:
             return
         session.state = SessionState.STOPPED
         self.completed += 1
-        session.deadline_ns = self._clock() + session.asked.timeout_ns
-        self._reflector.finish(session.reflector_id, min(session.deadline_ns, (1 << 64) - 1))
-        self._stopped[session] = None
+        linger_ns = min(session.asked.timeout_ns, self._most_linger_ns)
+        session.deadline_ns = self._clock() + linger_ns
+        self._reflector.finish(session.reflector_id, session.deadline_ns)
+        self._lingering.add(session)
         self._watch(session)
 
     def end(self, session: GrantedSession, reason: str) -> None:
@@ -183,9 +191,9 @@ class Sessions:
             session.timer = None
         stats = self._reflector.session_stats(session.reflector_id)
         self._reflector.remove(session.reflector_id)
-        self._stopped.pop(session, None)
+        self._lingering.discard(session)
         self._all.pop(session, None)
-        self._ports.release(session.local)
+        self._ports.release(session.local, session.asked.peer)
         logger.info(
             "%s ended (%s): %d packets received, %d reflected, %d dropped",
             session,
@@ -213,8 +221,21 @@ class Sessions:
 
     def end_stopped(self) -> None:
         """Ends all sessions that only wait for their Timeout."""
-        for session in list(self._stopped):
+        for session in self._lingering:
             self.end(session, "shutting down")
+
+    def make_room(self, client: Endpoint, sessions: int, most: int) -> None:
+        """Ends the client's oldest lingering sessions, so that with ``sessions`` there are fewer than ``most``.
+
+        So they count against the limit of the connection that asks for one more, whatever connection of the
+        client they came from.
+        """
+        key = client_of(client.address)
+        while sessions + self._lingering.count(key) >= most:
+            oldest = self._lingering.oldest(key)
+            if oldest is None:
+                return
+            self.end(oldest, "its place is asked for anew")
 
     def _watch(self, session: GrantedSession) -> None:
         """Arms the session's timer for its Timeout or REFWAIT, whichever comes first."""
@@ -243,7 +264,7 @@ class Sessions:
 
     def _place(self, asked: Asked, protected: Protected) -> tuple[Endpoint, int]:
         """The first Receiver Port that works: a local endpoint, and the engine's id of the session."""
-        for local in self._ports.candidates(asked.local):
+        for local in self._ports.candidates(asked.local, asked.peer):
             try:
                 reflector_id = self._open(local, asked, protected)
             except OSError as error:
@@ -251,14 +272,14 @@ class Sessions:
                 if error.errno not in (errno.EEXIST, errno.ENOENT):
                     raise
             else:
-                self._ports.use(local)
+                self._ports.use(local, asked.peer)
                 return local, reflector_id
         # No port is left.  A session that only waits for its Timeout gives way to a new session of the
         # same sender.
-        for session in list(self._stopped):
-            if session.asked.peer == asked.peer and session.local.address == asked.local.address:
-                self.end(session, "its ports are asked for anew")
-                return self._place(asked, protected)
+        lingering = self._lingering.oldest((asked.peer, asked.local.address))
+        if lingering is not None:
+            self.end(lingering, "its port is asked for anew")
+            return self._place(asked, protected)
         raise Refusal(
             Accept.TEMPORARY_RESOURCE_LIMITATION,
             "no_port",
@@ -297,8 +318,15 @@ class Sessions:
         try:
             return self._reflector.add(config, sock)
         except OSError as error:
-            if error.errno != errno.ENOSPC or not self._stopped:
+            oldest = self._lingering.oldest()
+            if error.errno != errno.ENOSPC or oldest is None:
                 raise
         # Full: the session that has waited longest for its Timeout gives way.
-        self.end(next(iter(self._stopped)), "its place is needed")
+        self.end(oldest, "its place is needed")
         return self._reflector.add(config, sock)
+
+
+def _groups_of(session: GrantedSession) -> tuple[Hashable, ...]:
+    """What a lingering session is looked for by: its client, and its sender on its local address."""
+    asked = session.asked
+    return client_of(session.control.client.address), (asked.peer, session.local.address)
