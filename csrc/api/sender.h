@@ -15,6 +15,7 @@ enum tw_sender_drop {
     TW_SENDER_DROP_SEQUENCE,       /* a Sender Sequence Number that was not sent */
     TW_SENDER_DROP_NO_ROOM, /* a further copy of a packet, and the table of duplicates is full */
     TW_SENDER_DROP_LATE,    /* to a packet whose row of the ring has been given away */
+    TW_SENDER_DROP_ECHO,    /* Sender Timestamp or Sender Error Estimate is not as it was sent */
     TW_SENDER_DROP_COUNT
 };
 

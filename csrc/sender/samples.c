@@ -31,6 +31,7 @@ uint64_t tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_
         .lateness_ns = lateness_ns,
         .sender_error_estimate = error_estimate,
     };
+    samples->written_t1[tw_samples_row(samples, samples->attempted)] = row->t1;
     return row->t1;
 }
 
@@ -111,7 +112,9 @@ struct reply {
     uint64_t t2; /* as the peer wrote it */
     uint64_t t3;
     uint32_t number; /* the reflector's own */
+    uint64_t sender_timestamp;
     uint32_t sender_number;
+    uint16_t sender_error_estimate;
     uint16_t error_estimate;
     uint8_t sender_ttl;
 };
@@ -132,7 +135,9 @@ static int read_reply(const struct tw_samples *samples, const struct tw_arrived 
         .t2 = tw_read64(head + layout->receive_timestamp),
         .t3 = tw_read64(head + layout->timestamp),
         .number = tw_read32(head),
+        .sender_timestamp = tw_read64(head + layout->sender_timestamp),
         .sender_number = tw_read32(head + layout->sender_sequence_number),
+        .sender_error_estimate = tw_read16(head + layout->sender_error_estimate),
         .error_estimate = tw_read16(head + layout->error_estimate),
         .sender_ttl = head[layout->sender_ttl],
     };
@@ -145,6 +150,16 @@ static int has_no_room(const struct tw_samples *samples)
     const uint64_t taken = atomic_load_explicit(&samples->duplicates_taken, memory_order_acquire);
 
     return samples->stats.duplicates - taken >= samples->duplicates_size;
+}
+
+/* Whether it repeats what the packet carried, which somebody who has not seen it cannot (RFC 5357
+ * section 4.2.1: exact copies). */
+static int is_echo(const struct tw_samples *samples, const struct reply *reply)
+{
+    const uint32_t row = tw_samples_row(samples, reply->sender_number);
+
+    return reply->sender_timestamp == samples->written_t1[row] &&
+           reply->sender_error_estimate == samples->rows[row].sender_error_estimate;
 }
 
 /* RFC 5357 section 4.2.1 on the layout, RFC 4656 section 4.1.2 on the Multiplier; 0 or enum
@@ -173,6 +188,8 @@ static int judge(const struct tw_samples *samples, const struct tw_arrived *arri
     row = row_of(samples, sequence);
     if (row->t1_source == TW_SOURCE_NONE)
         return TW_SENDER_DROP_SEQUENCE;
+    if (!is_echo(samples, reply))
+        return TW_SENDER_DROP_ECHO;
     if (row->rank != 0 && has_no_room(samples))
         return TW_SENDER_DROP_NO_ROOM;
     return 0;
@@ -192,10 +209,10 @@ static void date(struct tw_samples *samples, struct tw_sample *row,
     row->t4_source = (uint8_t)stamp.source;
 }
 
-/* A timestamp of the peer as NTP. */
+/* A timestamp of the peer as NTP; 0, which is no time, stays 0. */
 static uint64_t peer_ntp(uint64_t timestamp, uint16_t error_estimate)
 {
-    return error_estimate & Z ? tw_clock_ntp_of_ptp(timestamp) : timestamp;
+    return timestamp != 0 && error_estimate & Z ? tw_clock_ntp_of_ptp(timestamp) : timestamp;
 }
 
 static void fill_arrival(struct tw_samples *samples, struct tw_sample *row,

@@ -31,6 +31,7 @@ struct tw_samples {
     struct tw_sample *rows;       /* [size]; those below attempted have been handed to the kernel */
     struct tw_sample *duplicates; /* [duplicates_size] */
     uint64_t *departed_ns;        /* [size] CLOCK_MONOTONIC; NULL = no ring: every row is kept */
+    uint64_t *written_t1;         /* [size] T1 as the packet carries it; a row's T1 may be better */
     _Atomic uint64_t duplicates_taken;   /* another thread writes it: those below may go */
     _Atomic uint64_t duplicates_written; /* another thread reads it */
     struct tw_sender_stats stats;

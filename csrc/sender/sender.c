@@ -83,9 +83,12 @@ static int open_samples(struct tw_samples *samples, const struct tw_sender_confi
         .duplicates_size = config->duplicates_size,
         .peer = config->peer,
         .layout = layout_of(config),
+        .written_t1 = calloc((size_t)config->size + 1, sizeof(uint64_t)),
         .cipher = tw_crypto_open(config->mode, &config->keys),
         .ids.doubtful_from = UINT32_MAX,
     };
+    if (samples->written_t1 == NULL)
+        return -ENOMEM;
     return is_secured(config) && samples->cipher == NULL ? -ENOMEM : 0;
 }
 
@@ -127,6 +130,7 @@ void tw_sender_close(struct tw_sender *sender)
     if (sender->wake_fd >= 0)
         close(sender->wake_fd);
     tw_crypto_close(sender->samples.cipher);
+    free(sender->samples.written_t1);
     pthread_mutex_destroy(&sender->lock);
     free(sender);
 }

@@ -13,10 +13,13 @@
 #define AHEAD_NS (37 * (uint64_t)TW_NS_PER_S) /* of the device's clock */
 
 static struct tw_sample rows[PACKETS];
+static uint64_t written_t1[PACKETS];
+
 static struct tw_samples fresh(void)
 {
     memset(rows, 0, sizeof rows);
     return (struct tw_samples){.rows = rows,
+                               .written_t1 = written_t1,
                                .size = PACKETS,
                                .layout = tw_layout(TW_LAYOUT_UNAUTHENTICATED),
                                .ids.doubtful_from = UINT32_MAX};
@@ -114,14 +117,30 @@ static void a_refused_send_puts_later_ids_in_doubt(void)
     CLAIM(rows[5].t1_source == TW_SOURCE_USER);
 }
 
-/* A reply to the packet of that sequence number, from the peer that fresh() expects. */
+/* A reply to the packet of that sequence number, as attempt() sent it. */
+static struct tw_reflector_packet honest(uint32_t sequence)
+{
+    return (struct tw_reflector_packet){
+        .error_estimate = tw_put16(1),
+        .sender_sequence_number = tw_put32(sequence),
+        .sender_timestamp = tw_put64(tw_clock_ntp(T1_NS + sequence * SPACE)),
+        .sender_error_estimate = tw_put16(1),
+    };
+}
+
+/* It comes from the peer that fresh() expects. */
+static void reply_with(struct tw_samples *samples, const struct tw_reflector_packet *packet)
+{
+    const struct tw_arrived arrived = {.packet = (const uint8_t *)packet, .length = sizeof *packet};
+
+    tw_samples_arrival(samples, &arrived);
+}
+
 static void reply_to(struct tw_samples *samples, uint32_t sequence)
 {
-    struct tw_reflector_packet packet = {.sender_sequence_number = tw_put32(sequence)};
-    struct tw_arrived arrived = {.packet = (const uint8_t *)&packet, .length = sizeof packet};
+    struct tw_reflector_packet packet = honest(sequence);
 
-    packet.error_estimate = tw_put16(1);
-    tw_samples_arrival(samples, &arrived);
+    reply_with(samples, &packet);
 }
 
 static void a_refused_packet_has_no_reply(void)
@@ -132,6 +151,24 @@ static void a_refused_packet_has_no_reply(void)
     reply_to(&samples, 0);
     CLAIM(samples.stats.drops[TW_SENDER_DROP_SEQUENCE] == 1);
     CLAIM(rows[0].rank == 0);
+}
+
+static void what_does_not_echo_the_packet_as_sent_is_dropped(void)
+{
+    struct tw_samples samples = fresh();
+    struct tw_reflector_packet forged = honest(1);
+
+    attempt(&samples, 2, 0);
+    left_by_kernel(&samples, 1, T1_NS + SPACE + 3); /* the packet carries the older T1 */
+    forged.sender_timestamp = tw_put64(rows[1].t1);
+    reply_with(&samples, &forged);
+    forged = honest(1);
+    forged.sender_error_estimate = tw_put16(2);
+    reply_with(&samples, &forged);
+    CLAIM(samples.stats.drops[TW_SENDER_DROP_ECHO] == 2);
+    CLAIM(rows[1].rank == 0);
+    reply_to(&samples, 1);
+    CLAIM(rows[1].rank == 1);
 }
 
 static void duplicates_get_the_departure_that_comes_after_them(void)
@@ -154,7 +191,7 @@ static void duplicates_get_the_departure_that_comes_after_them(void)
 static void without_a_stamp_that_is_believed_the_clock_serves(void)
 {
     struct tw_samples samples = fresh();
-    struct tw_reflector_packet packet = {.sender_sequence_number = tw_put32(0)};
+    struct tw_reflector_packet packet = honest(0);
     struct tw_arrived arrived = {
         .packet = (const uint8_t *)&packet,
         .length = sizeof packet,
@@ -162,7 +199,6 @@ static void without_a_stamp_that_is_believed_the_clock_serves(void)
         .now_ns = T1_NS + 4,
     };
 
-    packet.error_estimate = tw_put16(1);
     attempt(&samples, 1, 0);
     tw_samples_arrival(&samples, &arrived);
     CLAIM(rows[0].t4 == tw_clock_ntp(T1_NS + 4) && rows[0].t4_source == TW_SOURCE_USER);
@@ -295,7 +331,7 @@ static void the_device_saw_a_reply_first(uint64_t hardware_ns, enum tw_source so
                                          uint64_t t4_ns, uint64_t refused)
 {
     struct tw_samples samples = fresh();
-    const struct tw_reflector_packet packet = {.error_estimate = tw_put16(1)};
+    const struct tw_reflector_packet packet = honest(0);
     const struct tw_arrived arrived = {
         .packet = (const uint8_t *)&packet,
         .length = sizeof packet,
@@ -322,6 +358,7 @@ int main(void)
     stamps_that_cannot_be_are_refused();
     a_refused_send_puts_later_ids_in_doubt();
     a_refused_packet_has_no_reply();
+    what_does_not_echo_the_packet_as_sent_is_dropped();
     duplicates_get_the_departure_that_comes_after_them();
     without_a_stamp_that_is_believed_the_clock_serves();
     rows_settle_when_their_time_is_over();

@@ -154,6 +154,24 @@ def test_the_sender_tells_apart_what_the_script_does() -> None:
     assert stats.received == reflector.replies
 
 
+def test_a_reply_that_does_not_repeat_what_was_sent_is_dropped() -> None:
+    def script(reflector: ScriptedReflector, request: Request) -> None:
+        estimate = request.error_estimate ^ 0x8000
+        for forged in (
+            request.reply(sender_timestamp=request.timestamp + 1),
+            request.reply(sender_timestamp=0),
+            request.reply(sender_error_estimate=estimate),
+            request.reply(sender_error_estimate=0),
+        ):
+            reflector.send(forged, request)
+        answer(reflector, request)
+
+    sender, _ = measure(script, schedule=fixed(10))
+    assert drops(sender.stats()) == {"echo": 40}
+    assert [sample.rank for sample in sender.samples] == [*range(1, 11)]
+    assert not sender.duplicates
+
+
 def test_a_reply_larger_than_a_packet_can_be_is_dropped() -> None:
     def script(reflector: ScriptedReflector, request: Request) -> None:
         reflector.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
@@ -203,13 +221,13 @@ def test_any_octets_of_a_reply_are_counted_and_harmless() -> None:
             length = random.choice([0, 39, 40, 41, 42, random.randrange(72)])
             reflector.send(bytes(octets[:length]), request)
 
-    sender, reflector = measure(script, schedule=fixed(200), duplicates_size=150)
+    sender, reflector = measure(script, schedule=fixed(200), duplicates_size=50)
 
     stats = sender.stats()
-    assert stats.replies + stats.duplicates > 200
+    assert stats.replies + stats.duplicates > 150
     assert stats.received == reflector.replies
-    assert set(drops(stats)) == {"short", "error_estimate", "sequence", "no_room"}
-    assert len(sender.duplicates) == 150
+    assert set(drops(stats)) == {"short", "error_estimate", "sequence", "echo", "no_room"}
+    assert len(sender.duplicates) == 50
 
 
 def test_duplicates_beyond_the_table_are_a_named_drop() -> None:
