@@ -1,16 +1,27 @@
 """Sockets: their family, their device, their DSCP, and the first port that is free."""
 
+import asyncio
 import contextlib
 import errno
 import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
+import uvloop
 
 from twamp.endpoint import Endpoint
-from twamp.sockets import bind, bind_to_device, is_own_address, ports_to_try, set_dscp, udp_socket
+from twamp.sockets import (
+    bind,
+    bind_to_device,
+    is_own_address,
+    ports_to_try,
+    resolve,
+    set_dscp,
+    udp_socket,
+)
 
 NO_DEVICE = "twamp-none"
 LOOPBACK = Endpoint(ip_address("127.0.0.1"), 0)
@@ -107,3 +118,20 @@ def test_an_address_of_another_host_is_an_error_at_once() -> None:
 )
 def test_an_address_is_this_hosts_own_or_not(address: str, own: bool) -> None:
     assert is_own_address(Endpoint(ip_address(address), 0)) is own
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_link_local_address_keeps_its_interface(
+    run: Callable[[Coroutine[Any, Any, Any]], Any],
+) -> None:
+    """In uvloop's loop, too, whose own getaddrinfo loses it."""
+    loopback = socket.if_nametoindex("lo")
+    [info] = run(resolve("fe80::1%lo", 862))
+    assert info[4][1:] == (862, 0, loopback)
+    [info] = run(resolve("fe80::1", 862, interface="lo"))
+    assert info[4][3] == loopback
+    with pytest.raises(OSError, match="fe80::1: a link-local address needs its interface"):
+        run(resolve("fe80::1", 862))
+    assert run(resolve("127.0.0.1", 862))[0][4] == ("127.0.0.1", 862)
+    with pytest.raises(socket.gaierror):
+        run(resolve("192.0.2.1", family=socket.AF_INET6))

@@ -69,6 +69,7 @@ if TYPE_CHECKING:  # as mypy has a name exported: by its own name
     )
     from twamp.metrics.histogram import Histogram as Histogram
     from twamp.metrics.measure import Results as Results, measure as measure
+    from twamp.metrics.incidents import Incidents as Incidents
     from twamp.metrics.sample import Measurement as Measurement, Sample as Sample
     from twamp.metrics.tally import (
         SessionFold as SessionFold,
@@ -97,6 +98,7 @@ _PUBLIC = {
     # measuring a path
     "twamp.ping.path": ("PathOptions", "measure_path"),
     "twamp.metrics.measure": ("Results", "measure"),
+    "twamp.metrics.incidents": ("Incidents",),
     "twamp.metrics.sample": ("Measurement", "Sample"),
     "twamp.metrics.figures": ("Delay", "Hops", "Loss", "Metrics", "Reordering"),
     "twamp.metrics.values": ("Distribution", "Less", "Movable", "Values"),

@@ -1,12 +1,75 @@
-"""Sockets: of an IP version, bound to a network device, on a free port of a range, marked with a DSCP."""
+"""Sockets: of an IP version, bound to a device, on a free port, marked with a DSCP; and names resolved."""
 
+import asyncio
 import contextlib
 import errno
 import secrets
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 from twamp.endpoint import Endpoint
+
+AddressInfo = tuple[Any, ...]  # as getaddrinfo gives it: family, type, protocol, name, sockaddr
+
+
+async def resolve(
+    host: str,
+    port: int = 0,
+    *,
+    family: int = 0,
+    kind: int = socket.SOCK_STREAM,
+    interface: str | None = None,
+) -> Sequence[AddressInfo]:
+    """Resolves a name or an address; an IPv6 link-local one keeps its interface.
+
+    uvloop's own ``getaddrinfo`` loses the interface.  Where ``host`` names none, it is ``interface``.  Raises
+    :class:`socket.gaierror`, or :class:`OSError` for a link-local address without an interface.
+    """
+    found = await _look_up(host, port, family, kind)
+    return [(*info[:4], _with_scope(host, info[4], interface)) for info in found]
+
+
+async def _look_up(host: str, port: int, family: int, kind: int) -> Sequence[AddressInfo]:
+    """``getaddrinfo`` in a thread that nobody waits for once this is cancelled."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Sequence[AddressInfo]] = loop.create_future()
+
+    def tell(found: Sequence[AddressInfo], error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(found)
+        else:
+            future.set_exception(error)
+
+    def look_up() -> None:
+        found: Sequence[AddressInfo] = []
+        failure: Exception | None = None
+        try:
+            found = socket.getaddrinfo(host, port, family=family, type=kind)
+        except (OSError, UnicodeError) as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has gone
+            loop.call_soon_threadsafe(tell, found, failure)
+
+    threading.Thread(target=look_up, name="twamp-resolver", daemon=True).start()
+    return await future
+
+
+def _with_scope(host: str, sockaddr: AddressInfo, interface: str | None) -> AddressInfo:
+    """The address with its interface; changes those alone that are link-local and have none."""
+    address = ip_address(sockaddr[0].partition("%")[0])
+    if not (isinstance(address, IPv6Address) and address.is_link_local) or sockaddr[3]:
+        return sockaddr
+    if interface is None:
+        raise OSError(
+            errno.EINVAL,
+            f"{host}: a link-local address needs its interface; for example {address}%eth0",
+        )
+    return (*sockaddr[:3], socket.if_nametoindex(interface))
 
 
 def udp_socket(ip_version: int, device: str | None = None) -> socket.socket:

@@ -1,18 +1,19 @@
 """The Control-Client against Servers that follow a script, right and wrong."""
 
 import asyncio
-import errno
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import uvloop
 
-from tests.support.by_hand import Responder, run
+from tests.support.by_hand import run
 from twamp.control.client import ControlClient, SessionRequest
-from twamp.errors import LocalProtocolError, Refused, RemoteProtocolError
+from twamp.errors import IntegrityError, LocalProtocolError, Refused, RemoteProtocolError
 from twamp.protocol.control_messages import (
     AcceptSession,
     RequestTWSession,
@@ -22,8 +23,10 @@ from twamp.protocol.control_messages import (
     StartAck,
     StopSessions,
 )
+from twamp.protocol.conversation import Conversation
 from twamp.protocol.message import Message
 from twamp.protocol.registries import Accept, Modes
+from twamp.protocol.states import Role
 
 GREETING = ServerGreeting(Modes.UNAUTHENTICATED, count=1024)
 START = ServerStart(Accept.OK)
@@ -205,51 +208,55 @@ def test_a_server_that_hangs_up_is_an_error(script: Script) -> None:
         scripted(script, request)
 
 
-def test_nobody_listening_names_the_address() -> None:
-    async def test() -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
-            with pytest.raises(OSError, match=rf"\[127.0.0.1\]:{port}: ") as caught:
-                await ControlClient.connect("127.0.0.1", port)
-            assert caught.value.errno == errno.ECONNREFUSED
-
-    run(test)
-
-
-def test_the_second_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test() -> None:
-        async with Responder.listening(listen_address=("127.0.0.2",)) as responder:
-            candidates = [
-                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, responder.port))
-                for address in ("127.0.0.1", "127.0.0.2")
-            ]
-
-            async def resolve(*_: object) -> list[Any]:
-                return candidates
-
-            monkeypatch.setattr("twamp.control.client._resolve", resolve)
-            async with await ControlClient.connect("twamp.example", 862) as client:
-                assert str(client.remote.address) == "127.0.0.2"
-
-    run(test)
-
-
-def test_the_source_address_is_used() -> None:
-    async def test() -> None:
-        async with Responder.listening() as responder:
-            client = await ControlClient.connect(
-                "127.0.0.1", responder.port, source_address="127.0.0.5"
-            )
-            async with client:
-                assert str(client.local.address) == "127.0.0.5"
-
-    run(test)
-
-
 def test_messages_out_of_turn_are_our_own_error() -> None:
     async def use(client: ControlClient) -> None:
         with pytest.raises(LocalProtocolError, match="StopSessions is not for the Control-Client"):
             await client.stop_sessions()
 
+    scripted(Script(GREETING, 164, START, 1), use)
+
+
+def test_a_reset_of_the_connection_is_an_error_that_names_the_server() -> None:
+    """Whatever the transport raises: uvloop's write raises RuntimeError on one that is closed."""
+
+    async def test() -> None:
+        async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            for message, size in ((GREETING, 164), (START, 112), (ACCEPTED, 32)):
+                writer.write(bytes(message))
+                await reader.readexactly(size)
+            writer.write(bytes(StartAck(Accept.OK)))
+            await writer.drain()
+            linger = struct.pack("ii", 1, 0)  # close with RST
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+
+        server = await asyncio.start_server(reset, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            async with await ControlClient.connect("127.0.0.1", port) as client:
+                await client.request_session(REQUEST)
+                await client.start_sessions()
+                with pytest.raises(OSError, match=rf"\[127.0.0.1\]:{port}: Connection reset"):
+                    await client.wait_for_the_end()
+                with pytest.raises(OSError, match=rf"\[127.0.0.1\]:{port}: "):
+                    await client.stop_sessions()
+
+    run(test)
+    uvloop.run(test())
+
+
+def test_a_wrong_hmac_names_the_server() -> None:
+    class Wrong:
+        def next_message(self, now_ns: int) -> Message:
+            raise IntegrityError("wrong HMAC", accept=1)
+
+    async def use(client: ControlClient) -> None:
+        client._conversation = Wrong()  # type: ignore[assignment]
+        with pytest.raises(
+            IntegrityError, match=rf"\[127.0.0.1\]:{client.remote.port}: wrong HMAC"
+        ):
+            client._next_message(0)
+        client._conversation = conversation
+
+    conversation = Conversation(Role.CONTROL_CLIENT, now_ns=0)
     scripted(Script(GREETING, 164, START, 1), use)

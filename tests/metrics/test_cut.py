@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.support.sessions import (
     GAP,
     MS,
+    START,
     Fate,
     a_measurement,
     a_sample,
@@ -15,7 +16,7 @@ from tests.support.sessions import (
     eventful,
     exact,
 )
-from twamp.metrics.cut import by_packets
+from twamp.metrics.cut import by_packets, packets_that_count
 from twamp.metrics.figures import Loss
 from twamp.metrics.measure import measure
 from twamp.metrics.sample import Measurement
@@ -93,3 +94,22 @@ def test_parts_add_up_to_the_session(fates: list[Fate], size: int) -> None:
     assert all(min(measure(part).loss) >= 0 for part in cut)
     delays = sorted(value for part in cut for value in exact(measure(part).round_trip.delay))
     assert delays == exact(measure(session).round_trip.delay)
+
+
+@pytest.mark.parametrize(
+    ("answered", "ended_ms", "counted"),
+    [
+        ({0, 1, 2}, 5, 3),  # 3 and 4 were answered no more
+        ({0, 1, 3}, 5, 4),  # 2 was lost before
+        (set(), 5, 0),
+        (set(), 2002, 3),  # the loss timeout of three had passed
+        ({0, 1, 2, 3, 4}, 5, 5),
+    ],
+)
+def test_packets_count_whose_fate_was_known_at_the_end(
+    answered: set[int], ended_ms: int, counted: int
+) -> None:
+    samples = [
+        a_sample(number, (number * MS,) * 4 if number in answered else None) for number in range(5)
+    ]
+    assert packets_that_count(samples, START + ended_ms * MS, 2000 * MS) == counted

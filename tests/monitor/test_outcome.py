@@ -11,6 +11,7 @@ def test_the_numbers_are_those_of_the_manual() -> None:
         ("NO_SET_UP", 1),
         ("INTERRUPTED", 2),
         ("NOTHING_BACK", 3),
+        ("CUT_SHORT", 4),
     ]
 
 

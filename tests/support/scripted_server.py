@@ -24,13 +24,17 @@ MessageT = TypeVar("MessageT", bound=Message)
 class ScriptedServer:
     """A TCP server on 127.0.0.1 that grants one session at a port where nobody answers.
 
-    ``received`` is what the client said; without ``greets`` it never says a word.
+    ``received`` is what the client said; without ``greets`` it never says a word; one that ``leaves`` closes
+    the connection when the sessions have started.
     """
 
-    def __init__(self, *, greets: bool = True, accept: Accept = Accept.OK) -> None:
+    def __init__(
+        self, *, greets: bool = True, accept: Accept = Accept.OK, leaves: bool = False
+    ) -> None:
         self.received: list[Message] = []
         self._accept = accept
         self._greets = greets
+        self._leaves = leaves
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._silent.bind(("127.0.0.1", 0))
@@ -65,6 +69,8 @@ class ScriptedServer:
             ]
             for answer, kind, size in script:
                 connection.sendall(bytes(answer))
+                if self._leaves and kind is StopSessions:
+                    return
                 octets = connection.recv(size, socket.MSG_WAITALL)
                 if not octets:
                     return

@@ -150,7 +150,7 @@ def test_the_next_address_of_a_name_is_tried(
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in addresses
         ]
 
-    monkeypatch.setattr(control_client, "_resolve", resolve)
+    monkeypatch.setattr(control_client, "resolve", resolve)
     with responder(listen_address=("127.0.0.1",)) as port:
         assert main([f"three.example:{port}", "-c", "2", *QUICK]) == 0
         assert "to [three.example]:" in capsys.readouterr().out

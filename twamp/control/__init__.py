@@ -3,6 +3,7 @@
 ::
 
     client          the Control-Client: asks a Server for test sessions
+    dial            opening the TCP connection to a Server
     server          the Server: listens, and owns the connections
     listeners       the sockets that it listens on
     acceptor        accepts the connections that come to them

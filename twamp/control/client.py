@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 import secrets
-import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
+from twamp.control.dial import VANISHED_AFTER, open_connection, prepare_socket
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.errors import ProtocolError, Refused, RemoteProtocolError
 from twamp.protocol.control_messages import (
@@ -31,16 +32,15 @@ from twamp.protocol.conversation import Conversation, Timers
 from twamp.protocol.crypto import PacketKeys, SessionKeys, packet_keys, seal_token, token_key
 from twamp.protocol.message import Message
 from twamp.protocol.registries import SECURITY_MODES, Accept, Modes
-from twamp.protocol.states import Role
+from twamp.protocol.states import Role, UnexpectedCommand
 from twamp.protocol.timestamps import NS, interval_from_ns
-from twamp.sockets import bind_to_device, set_dscp
+from twamp.sockets import resolve
 
 logger = logging.getLogger("twamp.control_client")
 
 READ_SIZE = 4096
 REQUESTS_AHEAD = 32
 TIMEOUT = 10.0
-TIMEOUT_OF_MANY = 2.0  # to connect to an address that is not a name's last
 MAXIMUM_COUNT = 32768  # RFC 5357 section 6
 LEAST_COUNT = 1024  # RFC 4656 section 3.1
 PREFERENCE = (
@@ -59,14 +59,6 @@ _MEANING = {
     Accept.TEMPORARY_RESOURCE_LIMITATION: "temporary resource limitation: try again later",
     Accept.SA_NOT_FOUND: "no such IKEv2 security association",
 }
-
-# TCP notices within half a minute that a Server has vanished, though no message is due while sessions run.
-_KEEPALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
-)
 
 AnswerT = TypeVar("AnswerT", bound=Message)
 
@@ -157,6 +149,7 @@ class ControlClient:
         credentials: Credentials | None = None,
         modes: Modes | None = None,
         maximum_count: int = MAXIMUM_COUNT,
+        vanished_after: float = VANISHED_AFTER,
     ) -> Self:
         """Connects to the first address of ``host`` that answers, and agrees on a mode.
 
@@ -167,11 +160,18 @@ class ControlClient:
 
         ``timeout``: seconds for the connection and for every answer; ``family``: ``AF_INET``,
         ``AF_INET6`` or 0; ``source_address``: an address of this machine, or a name of one; ``dscp``
-        marks the control packets.
+        marks the control packets; ``vanished_after``: seconds of silence of the Server's host after which
+        the connection has failed, up to ``LONGEST_PATIENCE`` (a cut that heals earlier does no harm).
         """
-        sock = await _open_connection(
-            await _resolve(host, port, family), timeout, source_address, interface, dscp
+        prepare = functools.partial(
+            prepare_socket,
+            source_address=source_address,
+            interface=interface,
+            dscp=dscp,
+            vanished_after=vanished_after,
         )
+        candidates = await resolve(host, port, family=family, interface=interface)
+        sock = await open_connection(candidates, timeout, source_address, prepare)
         try:
             reader, writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE)
             client = cls(reader, writer, timeout)
@@ -199,8 +199,8 @@ class ControlClient:
     async def aclose(self) -> None:
         """Closes the connection; the Server then ends sessions that were not stopped."""
         self._conversation.close(time.monotonic_ns())
-        self._writer.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._failures():
+            self._writer.close()
             await self._writer.wait_closed()
 
     # ---- the conversation --------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class ControlClient:
 
     async def _decline(self) -> None:
         self._send(SetUpResponse(Modes(0)))
-        await self._writer.drain()
+        await self._drain()
 
     async def _prove(
         self, greeting: ServerGreeting, mode: Modes, credentials: Credentials, maximum_count: int
@@ -334,29 +334,55 @@ class ControlClient:
     async def stop_sessions(self, accept: Accept = Accept.OK) -> None:
         """Stops the sessions that were started; there is no answer (RFC 5357 section 3.8)."""
         self._send(StopSessions(accept, number_of_sessions=len(self._conversation.accepted)))
-        await self._writer.drain()
+        await self._drain()
 
     async def wait_for_the_end(self) -> None:
         """Waits while sessions run; never returns, but raises when the Server ends them or the connection.
 
-        TCP notices within half a minute that a Server has vanished.
+        TCP notices after ``vanished_after`` seconds that a Server has vanished.
         """
-        octets = await self._reader.read(READ_SIZE)
+        octets = await self._read()
         if not octets:
             self._hang_up()
         raise RemoteProtocolError(f"{self.remote} has ended the sessions")
 
     # ---- octets ------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Makes each failure of the connection an :class:`OSError` that names the Server.
+
+        A transport of uvloop that is closed raises RuntimeError.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            raise ConnectionResetError(
+                errno.ECONNRESET, f"{self.remote}: the connection is closed"
+            ) from error
+        except OSError as error:
+            number = error.errno or errno.ECONNRESET
+            raise OSError(number, f"{self.remote}: {os.strerror(number)}") from error
+
     def _send(self, message: Message) -> None:
         logger.debug("%s < %s", self.remote, message)
-        self._writer.write(self._conversation.send(message, time.monotonic_ns()))
+        octets = self._conversation.send(message, time.monotonic_ns())
+        with self._failures():
+            self._writer.write(octets)
+
+    async def _drain(self) -> None:
+        with self._failures():
+            await self._writer.drain()
+
+    async def _read(self) -> bytes:
+        with self._failures():
+            return await self._reader.read(READ_SIZE)
 
     async def _receive(self, kind: type[AnswerT]) -> AnswerT:
         """Waits for the answer that is due, which can only be of one kind."""
         while True:
             now_ns = time.monotonic_ns()
-            message = self._conversation.next_message(now_ns)
+            message = self._next_message(now_ns)
             if message is not None:
                 logger.debug("%s > %s", self.remote, message)
                 assert isinstance(message, kind)
@@ -364,9 +390,11 @@ class ControlClient:
             due_ns = self._conversation.get_timer()
             assert due_ns is not None, "an answer is owed, so it has a deadline"
             try:
-                async with asyncio.timeout(max(0, due_ns - now_ns) / NS):
-                    octets = await self._reader.read(READ_SIZE)
+                async with asyncio.timeout(max(0, due_ns - now_ns) / NS) as answer_time:
+                    octets = await self._read()
             except TimeoutError:
+                if not answer_time.expired():
+                    raise
                 state = self._conversation.state
                 if self._conversation.handle_timer(time.monotonic_ns()) is None:
                     continue
@@ -376,6 +404,12 @@ class ControlClient:
             if not octets:
                 self._hang_up()
             self._conversation.receive_data(octets, time.monotonic_ns())
+
+    def _next_message(self, now_ns: int) -> Message | UnexpectedCommand | None:
+        try:
+            return self._conversation.next_message(now_ns)
+        except ProtocolError as error:
+            raise type(error)(f"{self.remote}: {error}", accept=error.accept) from None
 
     def _hang_up(self) -> None:
         try:
@@ -400,65 +434,3 @@ def _names(modes: Modes) -> str:
 
 def _address_field(address: IPAddress | None) -> bytes:
     return bytes(16) if address is None else address.packed.ljust(16, b"\0")
-
-
-async def _resolve(host: str, port: int, family: int) -> Sequence[tuple[Any, ...]]:
-    return await asyncio.get_running_loop().getaddrinfo(
-        host, port, family=family, type=socket.SOCK_STREAM
-    )
-
-
-async def _open_connection(
-    candidates: Sequence[tuple[Any, ...]],
-    timeout: float,
-    source_address: str | None,
-    interface: str | None,
-    dscp: int,
-) -> socket.socket:
-    """A connected socket to the first candidate that answers.
-
-    Candidates are tried in the resolver's order (RFC 6724); all but the last get less time.  Raises
-    :class:`OSError`, with the error of each candidate, when none answers.
-    """
-    failures: list[str] = []
-    number = errno.EHOSTUNREACH
-    for place, (family, kind, protocol, _, sockaddr) in enumerate(candidates, 1):
-        sock = socket.socket(family, kind, protocol)
-        patience = timeout if place == len(candidates) else min(timeout, TIMEOUT_OF_MANY)
-        try:
-            sock.setblocking(False)
-            await _prepare(sock, source_address, interface, dscp)
-            async with asyncio.timeout(patience):
-                await asyncio.get_running_loop().sock_connect(sock, sockaddr)
-        except (OSError, TimeoutError) as error:
-            sock.close()
-            number = error.errno or errno.ETIMEDOUT
-            reason = _reason(error, source_address)
-            failures.append(f"{Endpoint.from_sockaddr(sockaddr)}: {reason}")
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise OSError(number, ", ".join(failures) or "the name has no address")
-
-
-def _reason(error: OSError, source_address: str | None) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"source address {source_address}: {error.strerror}"
-    return os.strerror(error.errno) if error.errno else "no answer in time"
-
-
-async def _prepare(
-    sock: socket.socket, source_address: str | None, interface: str | None, dscp: int
-) -> None:
-    for level, option, value in _KEEPALIVE:
-        sock.setsockopt(level, option, value)
-    bind_to_device(sock, interface)
-    if dscp:
-        set_dscp(sock, dscp)
-    if source_address is not None:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            source_address, 0, family=sock.family, type=socket.SOCK_STREAM
-        )
-        sock.bind(found[0][4])

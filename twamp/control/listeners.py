@@ -123,6 +123,7 @@ def listening_error(error: OSError, config: ReflectorConfig, option: str = "port
     remedies = {
         errno.EADDRINUSE: f"another program listens there: stop it, or give another --{option}",
         errno.EADDRNOTAVAIL: "`ip address` lists the addresses of this host",
+        errno.EINVAL: "a link-local address needs its interface, such as fe80::1%eth0",
         errno.ENODEV: f"is {config.device!r} the name of an interface? `ip link` lists them",
     }
     if port < 1024:

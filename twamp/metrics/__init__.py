@@ -1,6 +1,7 @@
 """Samples to figures, by pure functions.
 
 sample      the packets of one session, and the four delays of each
+incidents   what happened to a session beside its packets
 values      how values in nanoseconds are distributed: one set of questions, exact or to 0.1 %
 histogram   counts of values by bucket, for measurements that have no end
 columns     what has to be known of one session's packets, column by column

@@ -1,5 +1,7 @@
 """Cuts a session into parts, each a measurement of its own: by packets (``-N``) or by time (``--bin``).
 
+Cuts it off, too, where its far end ended it (:func:`packets_that_count`).
+
 Delays, duplicates and hops of all parts add up to those of the session.  Order and variation are
 judged within a part, so a packet that overtakes one of another part does not count as reordered.  The
 direction of a loss is inferred from the reflector's numbers (:class:`~twamp.metrics.figures.Loss`): each
@@ -11,6 +13,7 @@ from dataclasses import replace
 from itertools import pairwise, takewhile
 from typing import NamedTuple
 
+from twamp.metrics.incidents import NO_INCIDENTS
 from twamp.metrics.sample import Measurement, Sample
 from twamp.protocol.timestamps import unix_ns_from_ntp
 
@@ -69,6 +72,7 @@ def _cut(measurement: Measurement, cuts: Sequence[int]) -> Iterator[Measurement]
             reflector_numbers=(begin, numbers_end if last_answered >= end else None),
             # These are of the socket, so of the session: they count once.
             drops=measurement.drops if not first else {},
+            incidents=NO_INCIDENTS if end < len(samples) else measurement.incidents,
             send_errors=sum(not sample.t1_source for sample in samples[first:end]),
         )
         begin = numbers_end
@@ -83,3 +87,17 @@ def _end_of_numbers(begin: int, samples: Sequence[Sample], later: Sequence[Sampl
     )
     silent = sum(1 for _ in takewhile(lambda sample: not sample.rank, reversed(samples)))
     return end + min(max(next_number - end, 0), silent)
+
+
+def packets_that_count(samples: Sequence[Sample], ended_ns: int, loss_timeout_ns: int) -> int:
+    """The number of packets, from the first on, whose fate was known when the session was ended (Unix ns).
+
+    Those are the packets up to the last answered one, and all whose loss timeout had passed by then.
+    Where no Stop-Sessions went, results may be held invalid (RFC 5357 section 3.8); a packet that nobody
+    answered any more must at least not count as lost on the path.
+    """
+    for place in range(len(samples) - 1, -1, -1):
+        sample = samples[place]
+        if sample.rank or unix_ns_from_ntp(sample.t1) + loss_timeout_ns <= ended_ns:
+            return place + 1
+    return 0

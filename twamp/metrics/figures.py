@@ -142,6 +142,7 @@ class Metrics:
     lateness: Values  # of sending, after the schedule
     drops: Mapping[str, int]
     send_errors: int
+    not_measured: int = 0  # packets whose fate the far end hid when it ended the session
     stalls: int | None = None  # times that sending waited for us; a finite run never does
 
     @property
@@ -195,6 +196,7 @@ class Metrics:
             lateness=all_together([part.lateness for part in parts]),
             drops=dict(_added(part.drops for part in parts)),
             send_errors=sum(part.send_errors for part in parts),
+            not_measured=sum(part.not_measured for part in parts),
             stalls=sum(stalls) if stalls else None,
         )
 

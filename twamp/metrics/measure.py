@@ -42,6 +42,12 @@ class Results:
     ) -> "Results":
         return cls(metrics, Metrics.together(metrics), measurements)
 
+    @property
+    def ended(self) -> str:
+        """Why the far end ended the run before it was over; empty if it did not."""
+        ends = (measurement.incidents.ended for measurement in self.measurements)
+        return next(filter(None, ends), "")
+
     def of_part(self, part: Measurement) -> Metrics:
         """The metrics of a session, or of a part of one (:mod:`twamp.metrics.cut`)."""
         for measurement, metrics in zip(self.measurements, self.metrics, strict=True):
@@ -93,6 +99,7 @@ def _metrics(measurement: Measurement, columns: Columns) -> Metrics:
         lateness=columns.lateness,
         drops=dict(measurement.drops),
         send_errors=measurement.send_errors,
+        not_measured=measurement.incidents.not_measured,
     )
 
 

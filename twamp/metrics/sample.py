@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from twamp.endpoint import Endpoint
+from twamp.metrics.incidents import NO_INCIDENTS, Incidents
 from twamp.protocol.timestamps import NS
 
 SOURCES = ("none", "user", "kernel", "hardware")  # enum tw_source of csrc/api/types.h
@@ -69,6 +70,7 @@ class Measurement:
     send_errors: int = 0
     source_host: str = ""
     destination_host: str = ""
+    incidents: Incidents = NO_INCIDENTS
     packets_of_session: int | None = None
     reflector_numbers: tuple[int, int | None] = (0, None)
 

@@ -10,6 +10,7 @@ class Outcome(IntEnum):
     NO_SET_UP = 1
     INTERRUPTED = 2
     NOTHING_BACK = 3  # or a threshold was crossed
+    CUT_SHORT = 4  # the far end ended the sessions, so not every packet was measured
 
     @classmethod
     def of(cls, *, received: bool, failed: bool) -> "Outcome":

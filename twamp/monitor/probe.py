@@ -9,6 +9,7 @@ is sent.
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,7 @@ from twamp.monitor.exporter import SessionFigures, session_families
 from twamp.monitor.targets import Targets
 from twamp.protocol.schedule import parse_intervals
 from twamp.protocol.timestamps import NS
+from twamp.sockets import resolve
 from twamp.web import prometheus_application
 
 if TYPE_CHECKING:
@@ -127,13 +129,16 @@ class Prober:
             raise refusal
         # The address that was judged is the one that is measured, whatever the name becomes later.
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(target, 0)
+            found = await resolve(target)
         except (OSError, UnicodeError):
             raise refusal from None
         for info in found:
-            address = Endpoint.from_sockaddr(info[4]).address
+            endpoint = Endpoint.from_sockaddr(info[4])
+            address = endpoint.address
             if any(address.version == p.version and address in p for p in self._allow):
-                return f"[{address}]" if address.version == 6 else str(address)
+                if not endpoint.scope_id:
+                    return f"[{address}]" if address.version == 6 else str(address)
+                return f"[{address}%{socket.if_indextoname(endpoint.scope_id)}]"
         raise refusal
 
 

@@ -31,8 +31,9 @@ EXAMPLES = (
 EXIT_CODES = """\
 Exit codes: 0 measured, 1 could not be set up, 2 interrupted, 3 a threshold of
 --fail was crossed, or nothing came back (with -R 0: the rows show it, and
-perfSONAR takes any other code for a run that failed).  SIGTERM ends
---continuous as its natural end does: with 0, 1 or 3."""
+perfSONAR takes any other code for a run that failed), 4 the Server ended the
+sessions before every packet was measured.  SIGTERM ends --continuous as its
+natural end does: with 0, 1 or 3."""
 # The options that a report of a saved run may have.
 OF_REPORTS = frozenset(
     field for field, row in rows(PingConfig) if row.group in ("report", "report for programs")

@@ -135,6 +135,11 @@ def print_report(
 
 def judge(results: Results, config: PingConfig) -> Outcome:
     """Returns the outcome of the results, and writes the reasons for a bad one to standard error."""
+    if results.ended:
+        missing = results.total.not_measured
+        complain(f"{results.ended}; {missing} packets were not measured")
+        if missing:
+            return Outcome.CUT_SHORT
     if not results.total.received:
         complain(_silence(results.total.sent, results.measurements))
         # A reader of rows sees the loss in them, and takes another code for a run that failed.

@@ -5,13 +5,15 @@ import contextlib
 import errno
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from twamp.config.ping import PingConfig
 from twamp.engine.session_sender import SessionSender
 from twamp.engine.session_source import OpenSession, OpenSessions, SessionSource
 from twamp.errors import TWPING_REMEDIES, TwampError, explain
+from twamp.metrics.cut import packets_that_count
 from twamp.metrics.sample import Measurement
 from twamp.ping.progress import progress
 from twamp.ping.sessions import ns_of
@@ -23,6 +25,17 @@ LEAD_NS = 50_000_000
 LEAD_OF_EACH_NS = 1_000_000
 # After Ctrl-C replies on their way are still read for so many seconds.
 DRAIN = 1.0
+
+
+# A connection that failed for these says nothing of the far end's sessions.
+SILENCE = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN)
+
+
+class _End(NamedTuple):
+    """Why and when the far end ended the sessions."""
+
+    reason: str
+    unix_ns: int
 
 
 class Run:
@@ -37,6 +50,7 @@ class Run:
         self._cancelled_before = 0  # how often the caller has cancelled the task before it ran this
         self._own_cancels = 0
         self._early = asyncio.Event()  # set where waiting at the end is over
+        self._ended: _End | None = None
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -126,12 +140,14 @@ class Run:
                 sender = self._source.make_sender(session, config)
                 self._senders.append(sender)
                 stack.callback(sender.close)
-            packets = self.config.count * len(sessions)
-            async with progress(self._senders, packets, sys.stderr, self.config.progress):
-                await self._send()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._early.wait(), float(self.config.end_delay))
-            await self._stop(opened)
+            async with self._watching(opened):
+                packets = self.config.count * len(sessions)
+                async with progress(self._senders, packets, sys.stderr, self.config.progress):
+                    await self._send()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._early.wait(), float(self.config.end_delay))
+            if self._ended is None:
+                await self._stop(opened)
         return [
             self._measurement(session, sender)
             for session, sender in zip(sessions, self._senders, strict=True)
@@ -146,6 +162,35 @@ class Run:
             if isinstance(outcome, BaseException):
                 raise outcome
 
+    @contextlib.asynccontextmanager
+    async def _watching(self, opened: OpenSessions) -> AsyncIterator[None]:
+        """Ends the run when the far end does so, while the context lasts."""
+        task = asyncio.create_task(self._watch(opened))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+    async def _watch(self, opened: OpenSessions) -> None:
+        """Waits for the end of the sessions by the far end, and sends no more then.
+
+        A connection that fails because the network is silent is no end: the path may heal, and the
+        sessions go on.
+        """
+        try:
+            await opened.wait_for_the_end()
+        except (OSError, TwampError) as error:
+            if isinstance(error, OSError) and error.errno in SILENCE:
+                return
+            self._ended = _End(explain(error, TWPING_REMEDIES), time.time_ns())
+            self._early.set()
+            self._stop_sending(drain=True)
+            drain = min(DRAIN, float(self.config.loss_timeout))
+            asyncio.get_running_loop().call_later(drain, self._stop_sending, False)
+
     async def _stop(self, opened: OpenSessions) -> None:
         """Stops the sessions; if the Server has gone meanwhile, that is only a warning."""
         try:
@@ -157,7 +202,7 @@ class Run:
 
     def _measurement(self, session: OpenSession, sender: SessionSender) -> Measurement:
         stats = sender.stats()
-        return Measurement(
+        measurement = Measurement(
             sid=session.sid,
             source=session.source,
             destination=session.destination,
@@ -168,4 +213,19 @@ class Run:
             send_errors=stats.send_errors,
             source_host=session.source_host,
             destination_host=session.destination_host,
+        )
+        return measurement if self._ended is None else self._cut_off(measurement, self._ended)
+
+    def _cut_off(self, measurement: Measurement, end: "_End") -> Measurement:
+        """The measurement without the packets whose fate the end of the session hides."""
+        samples, timeout_ns = measurement.samples, measurement.loss_timeout_ns
+        planned = len(samples) if self.interrupted else self.config.count
+        count = packets_that_count(samples, end.unix_ns, timeout_ns)
+        return replace(
+            measurement,
+            samples=samples[:count],
+            send_errors=sum(not sample.t1_source for sample in samples[:count]),
+            incidents=replace(
+                measurement.incidents, ended=end.reason, not_measured=planned - count
+            ),
         )

@@ -18,6 +18,7 @@ from twamp.control.client import (
     Credentials,
     SessionRequest,
 )
+from twamp.control.dial import LONGEST_PATIENCE, VANISHED_AFTER
 from twamp.endpoint import Endpoint, IPAddress
 from twamp.engine.native import EngineClockModel
 from twamp.engine.session_sender import SenderConfig, SessionSender
@@ -27,7 +28,7 @@ from twamp.errors import Refused
 from twamp.ping.credentials import modes_of
 from twamp.protocol.schedule import make_schedule, parse_intervals
 from twamp.protocol.timestamps import NS
-from twamp.sockets import bind, ports_to_try
+from twamp.sockets import bind, ports_to_try, resolve
 
 ONE_BY_ONE = 8  # sessions
 
@@ -145,6 +146,8 @@ class TwampSessions:
                 credentials=self.credentials,
                 modes=modes_of(config.auth_mode),
                 maximum_count=config.maximum_pbkdf2_count,
+                # A finite run outlives a cut that heals; continuous measurement opens new sessions.
+                vanished_after=VANISHED_AFTER if config.continuous else LONGEST_PATIENCE,
             )
         except socket.gaierror as error:
             raise OSError(
@@ -156,8 +159,8 @@ class TwampSessions:
         if self.target.host != self.target.server:
             family = socket.AF_INET if client.remote.ip_version == 4 else socket.AF_INET6
             try:
-                found = await asyncio.get_running_loop().getaddrinfo(
-                    self.target.host, 0, family=family, type=socket.SOCK_DGRAM
+                found = await resolve(
+                    self.target.host, family=family, interface=self.config.interface
                 )
             except socket.gaierror as error:
                 raise OSError(0, f"{self.target.host}: {error.strerror}") from None

@@ -44,6 +44,7 @@ def json_tree(
         "units": "ns",
         "definitions": dict(DEFINITIONS),
         "configuration": dict(configuration),
+        "ended": results.ended or None,
         "results": [
             {
                 "sid": measurement.sid.hex(),
@@ -75,6 +76,7 @@ def metrics_tree(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str, 
             "send-duplicates": metrics.send_duplicates,
             "reflect-duplicates": metrics.reflect_duplicates,
             "send-errors": metrics.send_errors,
+            "not-measured": metrics.not_measured,
             **({} if metrics.stalls is None else {"stalls": metrics.stalls}),
             "lost": metrics.loss._asdict(),
             "reordered": _json_reordering(metrics.reordering),

@@ -37,6 +37,7 @@ def figures(metrics: Metrics) -> dict[str, int | None]:
         | _delay("rtt", metrics.round_trip)
         | _delay("forward", metrics.send)
         | _delay("reverse", metrics.reflect)
+        | {"not_measured": metrics.not_measured}
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from twamp.endpoint import Endpoint
 from twamp.errors import ConfigError
+from twamp.metrics.incidents import Incidents
 from twamp.metrics.sample import Measurement, Sample
 from twamp.protocol.timestamps import ErrorEstimate
 
@@ -68,7 +69,7 @@ def _of_json(path: str, text: str) -> SavedRun:
             raise ConfigError(f"{path}: this JSON is no report of twping")
         if any("samples" not in result for result in tree["results"]):
             raise ConfigError(f"{path}: it has no packets; save with twping --json --samples")
-        measurements = [_session(result) for result in tree["results"]]
+        measurements = [_session(result, tree.get("ended") or "") for result in tree["results"]]
         return SavedRun(measurements, tree["configuration"], "")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
@@ -78,7 +79,7 @@ def _of_json(path: str, text: str) -> SavedRun:
         ) from None
 
 
-def _session(result: Mapping[str, Any]) -> Measurement:
+def _session(result: Mapping[str, Any], ended: str) -> Measurement:
     packets, saved = result["packets"], result["samples"]
     if saved["columns"] != list(Sample._fields):
         raise ConfigError(f"its columns are {saved['columns']}; ours are {list(Sample._fields)}")
@@ -91,6 +92,7 @@ def _session(result: Mapping[str, Any]) -> Measurement:
         loss_timeout_ns=int(saved["loss-timeout"]),
         drops={str(name): int(count) for name, count in packets["dropped"].items()},
         send_errors=int(packets["send-errors"]),
+        incidents=Incidents(ended=str(ended), not_measured=int(packets.get("not-measured", 0))),
     )
 
 

@@ -108,6 +108,8 @@ def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
         yield f"replies came with DSCP {_counts(metrics.reflect_dscp)}; ECN {_counts(metrics.reflect_ecn)}"
     if metrics.send_errors:
         yield f"not sent: {metrics.send_errors} (refused by the kernel)"
+    if metrics.not_measured:
+        yield f"not measured: {metrics.not_measured} packets, because the far end ended the session"
     drops = ", ".join(f"{count} {name}" for name, count in metrics.drops.items() if count)
     if drops:
         yield f"dropped: {drops}"
