@@ -9,7 +9,7 @@ import pytest
 from twamp.config.readers import HostPort
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Given, key_of, rows, settle
-from twamp.config.toml_file import line_of, read_config_files
+from twamp.config.toml_file import read_config_files
 from twamp.errors import ConfigError
 from twamp.reflector import __main__ as reflector
 
@@ -112,21 +112,6 @@ def test_what_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not a text file"):
         config_of("--config", str(file))
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("port = 1", 1),
-        ("tx-batch = 1\n  port=1", 2),
-        ("# port = 0\nmode = [\n 'mixed'\n]\n\"port\" = 1", 5),
-        ("[port]\n", 1),
-        ("[port.x]\n", 1),
-        ("port.x = 1\n", 1),
-    ],
-)
-def test_the_line_of_a_key(text: str, line: int) -> None:
-    assert line_of("port", text) == line
 
 
 def test_check_config_says_yes_or_no(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

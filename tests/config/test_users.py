@@ -50,6 +50,13 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
         read_key_file(private(tmp_path / "keys", "alice 70\n", mode))
 
 
+def test_every_wrong_line_of_a_key_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_key_file(private(tmp_path / "keys", "alice\nbob 70\ncarol xyz\n"))
+    lines = str(caught.value).splitlines()
+    assert [line.partition(", ")[2][:6] for line in lines] == ["line 1", "line 3"]
+
+
 def test_octets_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = private(tmp_path / "keys", "")
     path.write_bytes(b"\xff\xfe")
@@ -93,7 +100,11 @@ def test_users_of_file_and_key_file_are_joined_and_may_not_clash(tmp_path: Path)
         ("prot = 1", "'prot' is no option; did you mean 'port'"),
         ("port = ", "twampd.toml: "),
         ("port = 70000", "port: 70000 is out of range"),
-        ("[user.alice]\npassphrase = 'x'", "user.alice: the table needs one key, password"),
+        ("[user.alice]\npasword = 'x'", "line 2: user.alice: 'pasword' is no key; did you mean"),
+        ("[user.alice]\nkey = 'x'", "line 2: user.alice: 'key' is no key; password is the only"),
+        ("\n[user.alice]\n", "line 2: user.alice: the password is missing"),
+        ("\n[user.alice]\npassword = ''", "line 3: user 'alice': the passphrase has 0 octets"),
+        ("user.alice = 'x'", r"line 1: user.alice: write a table \[user.alice\]"),
         ("[user.alice]\npassword = 'ä'", "user.alice: the password is a string of ASCII"),
         ("user = 3", r"user: write a table \[user.NAME\]"),
         ("mode = ['encrypted', 'no-mixed']", "mode: encrypted, no-mixed mixes modes"),

@@ -86,7 +86,8 @@ def test_the_error_names_option_address_port_and_remedy(
         port=port, light_port=port, listen_address=("192.0.2.1", "::1"), iface="eth9"
     )
     error = listening_error(OSError(number, os.strerror(number)), config, option)
+    culprits = {errno.EADDRNOTAVAIL: "listen-address", errno.ENODEV: "iface"}
     assert str(error) == (
-        f"{option}: cannot listen on 192.0.2.1 or ::1, port {port}: {os.strerror(number)}"
+        f"{culprits.get(number, option)}: cannot listen on 192.0.2.1 or ::1, port {port}: {os.strerror(number)}"
         + REMEDIES[number, option, port]
     )

@@ -90,9 +90,10 @@ def test_a_key_file_that_cannot_be_read_is_named(
         def refuse(path: Any, *_: Any, **__: Any) -> None:
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr("twamp.config.users.open_private", refuse)
+        monkeypatch.setattr("twamp.config.users.read_text", refuse)
     assert check("--key-file", str(keys)) == 1
-    assert capsys.readouterr().err == f"twampd: {keys}: Permission denied\n"
+    err = capsys.readouterr().err
+    assert err == f"twampd: command line: key-file: {keys}: Permission denied\n"
 
 
 def test_each_error_is_a_line_of_its_own(
@@ -107,3 +108,48 @@ def test_each_error_is_a_line_of_its_own(
         "command line",
         f"{file}, line 2",
     ]
+
+
+def test_every_kind_of_error_is_told_at_once_in_the_words_of_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("bob\n")
+    keys.chmod(0o600)
+    file = tmp_path / "twampd.toml"
+    file.write_text(
+        f"hwtstamp = 'yes'\nkey-file = '{keys}'\nport = 70000\nmaximum-connections = 65\n"
+        "[user.a]\npasword = 'x'\n[user.b]\npassword = ''\n"
+    )
+    file.chmod(0o600)
+    assert check("--config", str(file), "--workers", "x") == 1
+    err = capsys.readouterr().err
+    assert [line.partition(f"{tmp_path}/")[2].partition(":")[0] for line in err.splitlines()] == [
+        "twampd.toml, line 6",
+        "twampd.toml, line 8",
+        "keys, line 1",
+        "twampd.toml, line 3",
+        "",  # of the command line
+        "twampd.toml, line 1",
+        "twampd.toml, line 4",
+    ]
+    assert "it goes from 0 to 65535; for example port = 862\n" in err
+    assert "from 1 to 64; for example --workers 1\n" in err
+    assert "hwtstamp: hardware timestamps need to know the network card; give iface, too\n" in err
+    assert "give a client-list, or mode no-unauthenticated\n" in err
+
+
+def test_what_the_host_lacks_is_told_for_each_address_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "twampd.toml"
+    file.write_text("\nlisten-address = ['192.0.2.1', '127.0.0.1', '198.51.100.2']\ncpu = [4095]\n")
+    assert main(["--config", str(file), "--check-config"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line[: len(f"twampd: {file}, line 3")] for line in lines] == [
+        f"twampd: {file}, line 3",
+        f"twampd: {file}, line 2",
+        f"twampd: {file}, line 2",
+    ]
+    assert "listen-address: cannot listen on 192.0.2.1, port 862" in lines[1]
+    assert "198.51.100.2, port 862" in lines[2]

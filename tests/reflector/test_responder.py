@@ -98,6 +98,32 @@ def test_a_client_list_that_is_too_long_changes_nothing(
     assert f"reload refused, nothing has changed: {caught.value}" in caplog.text
 
 
+HOSTILE = {
+    "brackets": "port = " + 20_000 * "[",
+    "a long integer": "port = " + 10_000 * "1",
+    "a long integer in hexadecimal": "port = 0x" + 10_000 * "f",
+    "dotted keys": "port" + 20_000 * ".a" + " = 1",
+    "a million keys": "".join(f"a{number} = 1\n" for number in range(50_000)),
+    "a long number of seconds": "drain-timeout = 0x" + 10_000 * "f",
+    "a long list": f"mode = [{10_000 * '1,'}]",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_refused_without_a_traceback(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "twampd.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_settings(str(file), {})
+    lines = str(caught.value).splitlines()
+    assert len(lines) <= 52
+    assert all(line.startswith(str(file)) and len(line) < 2000 for line in lines)
+    refuses(settings(), caught.value)
+    assert "Traceback" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "lines"),
     [

@@ -395,4 +395,4 @@ def test_the_sample_shows_every_option_and_its_default() -> None:
 
 def test_the_sample_user_needs_a_password_of_its_own() -> None:
     with pytest.raises(ConfigError, match="the passphrase has 0 octets"):
-        read_user_tables("twampd.toml", uncommented()["user"])
+        read_user_tables(uncommented()["user"], lambda *_: "twampd.toml")

@@ -46,7 +46,7 @@ def seconds(value: object) -> Decimal:
     if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
         try:
             number = Decimal(str(value).strip())
-        except InvalidOperation:
+        except (InvalidOperation, ValueError):  # no number, or one of thousands of digits
             number = Decimal("NaN")
         if number.is_finite() and abs(number) < 10**12:
             return number

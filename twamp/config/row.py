@@ -10,6 +10,7 @@ key, the value, the range and the remedy.
 import dataclasses
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from twamp.config.readers import integer
 from twamp.errors import ConfigError
 
+LONGEST_SHOWN = 80  # characters of a value in a message
 _ROW = "twamp.option"
 
 
@@ -106,8 +108,11 @@ class Row:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…" + text[-1]
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of nested tables
+        return f"this {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "…" + text[-1]
 
 
 # ---- declaration ---------------------------------------------------------------------------------
@@ -153,9 +158,14 @@ class Config:
     """Base of the programs' options; checks every row when it is made."""
 
     def __post_init__(self) -> None:
+        errors: list[str] = []
         for field, row in rows(type(self)):
-            value = row.value(key_of(field), getattr(self, field))
-            object.__setattr__(self, field, value)
+            try:
+                value = row.value(key_of(field), getattr(self, field))
+                object.__setattr__(self, field, value)
+            except ConfigError as error:
+                errors.append(str(error))
+        require_none(errors)
         require_none(self.contradictions())
 
     def contradictions(self) -> Iterator[str]:
@@ -194,13 +204,19 @@ def rows(config_class: type[Config]) -> Sequence[tuple[str, Row]]:
 
 
 def field_of(config_class: type[Config], key: str) -> str:
-    """The field of a TOML key; an unknown key is refused with the nearest known one."""
+    """The field of a TOML key, also in its other long spellings; ConfigError names the nearest known one."""
     known = {key_of(field): field for field, _ in rows(config_class)}
-    if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ConfigError(f"{key!r} is no option; {remedy}")
-    return known[key]
+    spellings = {
+        name[2:]: field
+        for field, row in rows(config_class)
+        for name in row.flags
+        if name.startswith("--")
+    }
+    if key in known or key in spellings:
+        return (spellings | known)[key]
+    near = difflib.get_close_matches(key[:LONGEST_SHOWN], [*known, *spellings], 1)
+    remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    raise ConfigError(f"{_shown(key)} is no option; {remedy}")
 
 
 def default_text(default: object) -> str:
@@ -237,11 +253,19 @@ class Given(NamedTuple):
     """A value of an option, and where it was given."""
 
     value: object
-    origin: str  # "command line", or a file and its line
+    origin: str  # "command line", "default", or a file and its line
+
+    @property
+    def in_file(self) -> bool:
+        """Whether it was written in a file, as TOML."""
+        return self.origin not in ("command line", "default")
 
     def blame(self, error: object) -> str:
-        """The error with the place of the value that caused it."""
-        return f"{self.origin}: {error}"
+        """The error with the place of the value that caused it, in the words of that place."""
+        text = str(error)
+        if self.in_file:  # where options are keys and no flags
+            text = re.sub(r"(?<![^\s(])--(?=[a-z])", "", text)
+        return f"{self.origin}: {text}"
 
 
 def settle(
@@ -249,26 +273,51 @@ def settle(
 ) -> tuple[ConfigT, dict[str, Given]]:
     """The config that the sources make, a later source before an earlier, and where each field came from.
 
-    Raises :class:`ConfigError` with ``errors``, found before, and every value that is wrong, a line each
+    Raises :class:`ConfigError` with ``errors``, found before, and everything that is wrong, a line each
     with its place.
     """
     given = {field: value for source in sources for field, value in source.items()}
     found = list(errors)
+    wrong = set()
     for field, row in rows(config_class):
         if field in given:
             try:
                 row.value(key_of(field), given[field].value)
             except ConfigError as error:
-                found.append(given[field].blame(error))
-    require_none(found)
+                found.append(
+                    given[field].blame(_example_of(row, key_of(field), given[field], error))
+                )
+                wrong.add(field)
     try:
-        return config_class(**{field: value.value for field, value in given.items()}), given
+        config = config_class(
+            **{field: value.value for field, value in given.items() if field not in wrong}
+        )
     except ConfigError as error:
-        require_none([_placed(line, given) for line in str(error).splitlines()])
-        raise
+        # An option that has no value yet contradicts nothing.
+        contradictions = [line for line in str(error).splitlines() if not wrong & {*_named(line)}]
+        found += [placed(line, given) for line in contradictions]
+    require_none(found)
+    return config, given
 
 
-def _placed(error: str, given: Mapping[str, Given]) -> str:
-    """A contradiction begins with the key to change: with the place of its value, if it was given."""
-    culprit = given.get(error.partition(":")[0].replace("-", "_"))
-    return error if culprit is None else culprit.blame(error)
+def _example_of(row: Row, key: str, given: Given, error: ConfigError) -> str:
+    """The error, its example as TOML where the value is."""
+    flag = f"--{key} {default_text(row.default)}"
+    return (
+        str(error).replace(flag, f"{key} = {toml_text(row, row.default)}")
+        if given.in_file
+        else str(error)
+    )
+
+
+def placed(error: str, given: Mapping[str, Given]) -> str:
+    """An error that names options, with the place of the first of them that was given."""
+    for field in _named(error):
+        if field in given:
+            return given[field].blame(error)
+    return error
+
+
+def _named(error: str) -> list[str]:
+    """The fields that an error may name: the key to change is its first word."""
+    return [word.replace("-", "_") for word in re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", error)]

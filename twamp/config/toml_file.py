@@ -5,16 +5,17 @@ value replaces an earlier one's, lists whole.  ``[user.NAME]`` tables hold passw
 some must be private.  All errors are told at once.
 """
 
-import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Given, field_of
-from twamp.config.users import Users, open_private, read_user_tables
+from twamp.config.text_file import read_text
+from twamp.config.toml_text import TomlText
+from twamp.config.users import Users, read_user_tables
 from twamp.errors import ConfigError
+
+MOST_ERRORS = 50  # of one file; looking for the nearest names takes time
 
 
 @dataclass(frozen=True)
@@ -38,44 +39,33 @@ def read_config_files(path: str) -> FromFiles:
     names = [path, *(str(name) for name in sorted(Path(f"{path}.d").glob("*.toml")))]
     for name in names:
         try:
-            text, table = parse_toml(name)
-            if "user" in table:
-                open_private(name)
-                users |= read_user_tables(name, table.pop("user"))
+            file = TomlText(name)
         except ConfigError as error:
             errors.append(str(error))
             continue
-        given |= _options(name, text, table, errors)
+        if "user" in file.table:
+            try:
+                read_text(name, private=True)
+                users |= read_user_tables(file.table.pop("user"), file.where)
+            except ConfigError as error:
+                errors.extend(str(error).splitlines())
+        given |= _options(file, errors)
     return FromFiles(given, users, tuple(names), tuple(errors))
 
 
-def _options(name: str, text: str, table: dict[str, Any], errors: list[str]) -> dict[str, Given]:
-    given = {}
-    for key, value in table.items():
-        origin = f"{name}, line {line_of(key, text)}"
+def _options(file: TomlText, errors: list[str]) -> dict[str, Given]:
+    """The options of a file by field; what is wrong with their names goes to ``errors``."""
+    given: dict[str, Given] = {}
+    for key, value in file.table.items():
+        if len(errors) >= MOST_ERRORS:
+            errors.append(f"{file.name}: there may be more errors; mend these first")
+            break
         try:
-            given[field_of(ReflectorConfig, key)] = Given(value, origin)
+            field = field_of(ReflectorConfig, key)
         except ConfigError as error:
-            errors.append(f"{origin}: {error}")
+            errors.append(f"{file.where(key)}: {error}")
+            continue
+        if field in given:
+            errors.append(f"{file.where(key)}: {key}: the same option is in {given[field].origin}")
+        given[field] = Given(value, file.where(key))
     return given
-
-
-def parse_toml(name: str) -> tuple[str, dict[str, Any]]:
-    """The text of a file, and its tables; ConfigError when it is no TOML."""
-    try:
-        text = Path(name).read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:  # says the line itself
-        raise ConfigError(f"{name}: {error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{name}: not a text file; TOML is UTF-8") from None
-
-
-def line_of(key: str, text: str) -> int:
-    """The line where a top-level key, or its table, begins; tomllib does not say."""
-    spelled = rf"(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')"
-    place = re.compile(rf"\s*(?:{spelled}\s*[=.]|\[+\s*{spelled}\s*[\].])")
-    for number, line in enumerate(text.splitlines(), 1):
-        if place.match(line):
-            return number
-    return 1

@@ -4,12 +4,13 @@ A *key file* has the form of perfSONAR's pfs files: a line each of identity, bla
 hexadecimal; ``#`` begins a comment.
 """
 
-import os
-import stat
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from twamp.config.row import require_none
+from twamp.config.text_file import read_text
 from twamp.errors import ConfigError
 
 LONGEST_NAME = 80  # octets of the KeyID field (RFC 4656 section 3.1)
@@ -55,61 +56,82 @@ def _check(name: str, passphrase: bytes) -> None:
         raise ConfigError(f"user {name!r}: the passphrase contains a line end; take it out")
 
 
-def open_private(path: str | Path) -> str:
-    """The text of a file with secrets; raises ConfigError if others can read it, OSError if we cannot."""
-    with open(path, encoding="utf-8") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if mode & 0o077:
-            raise ConfigError(
-                f"{path}: others can read or write these secrets (mode {mode:04o}); chmod 600 {path}"
-            )
-        try:
-            return file.read()
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: not a text file; a key file is UTF-8") from None
+def read_key_file(path: str | Path, *, pipes: bool = False) -> Users:
+    """The users of a key file; raises ConfigError with every line that is wrong, OSError if we cannot read.
 
-
-def read_key_file(path: str | Path) -> Users:
-    """The users of a key file; raises ConfigError with the line that is wrong."""
+    ``pipes``: the file may be a FIFO, such as a shell makes of ``<(command)``.
+    """
     found: dict[str, bytes] = {}
-    for number, line in enumerate(open_private(path).splitlines(), 1):
+    errors: list[str] = []
+    for number, line in enumerate(read_text(path, private=True, pipes=pipes).splitlines(), 1):
         words = line.partition("#")[0].split()
-        if not words:
-            continue
-        if len(words) != 2:
-            raise ConfigError(
-                f"{path}, line {number}: {len(words)} words; write: identity hex-passphrase"
-            )
-        name, text = words
         try:
-            passphrase = bytes.fromhex(text)
-        except ValueError:
-            raise ConfigError(
-                f"{path}, line {number}: the passphrase of {name!r} is not hexadecimal"
-            ) from None
-        if name in found:
-            raise ConfigError(f"{path}, line {number}: {name!r} is defined twice; keep one")
-        try:
-            _check(name, passphrase)
+            if words:
+                name, passphrase = _user_of(words)
+                if name in found:
+                    raise ConfigError(f"{name!r} is defined twice; keep one")
+                found[name] = passphrase
         except ConfigError as error:
-            raise ConfigError(f"{path}, line {number}: {error}") from None
-        found[name] = passphrase
+            errors.append(f"{path}, line {number}: {error}")
+    require_none(errors)
     return Users(found)
 
 
-def read_user_tables(path: str | Path, tables: object) -> Users:
-    """The ``[user.NAME]`` tables of a TOML file, each with a ``password``."""
+def _user_of(words: Sequence[str]) -> tuple[str, bytes]:
+    """Name and passphrase of the words of a line."""
+    if len(words) != 2:
+        raise ConfigError(f"{len(words)} words; write: identity hex-passphrase")
+    name, text = words
+    try:
+        passphrase = bytes.fromhex(text)
+    except ValueError:
+        raise ConfigError(f"the passphrase of {name!r} is not hexadecimal") from None
+    _check(name, passphrase)
+    return name, passphrase
+
+
+def read_user_tables(tables: object, where: Callable[..., str]) -> Users:
+    """The ``[user.NAME]`` tables of a TOML file, each with a ``password``.
+
+    ``where`` gives file and line of a key by its path.  Raises ConfigError with every table that is wrong,
+    a line each.
+    """
     if not isinstance(tables, dict):
-        raise ConfigError(f"{path}: user: write a table [user.NAME] with a password for each")
+        raise ConfigError(
+            f"{where('user')}: user: write a table [user.NAME] with a password for each"
+        )
     found = {}
+    errors: list[str] = []
     for name, table in tables.items():
-        if not isinstance(table, dict) or set(table) != {"password"}:
-            raise ConfigError(
-                f"{path}: user.{name}: the table needs one key, password, and takes no other"
-            )
-        password = table["password"]
-        # RFC 5357 section 3.1: NVT ASCII.
-        if not isinstance(password, str) or not password.isascii():
-            raise ConfigError(f"{path}: user.{name}: the password is a string of ASCII characters")
-        found[name] = password.encode("ascii")
+        try:
+            found[name] = _password(name, table, where)
+        except ConfigError as error:
+            errors.append(str(error))
+    require_none(errors)
     return Users(found)
+
+
+def _password(name: str, table: object, where: Callable[..., str]) -> bytes:
+    if not isinstance(table, dict):
+        raise ConfigError(
+            f"{where('user', name)}: user.{name}: write a table [user.{name}] with a password"
+        )
+    for key in table:
+        if key != "password":
+            near = difflib.get_close_matches(key, ["password"])
+            remedy = "did you mean 'password'?" if near else "password is the only key"
+            raise ConfigError(
+                f"{where('user', name, key)}: user.{name}: {key!r} is no key; {remedy}"
+            )
+    password = table.get("password")
+    if password is None:
+        raise ConfigError(f"{where('user', name)}: user.{name}: the password is missing")
+    place = where("user", name, "password")
+    # RFC 5357 section 3.1: NVT ASCII.
+    if not isinstance(password, str) or not password.isascii():
+        raise ConfigError(f"{place}: user.{name}: the password is a string of ASCII characters")
+    try:
+        _check(name, password.encode("ascii"))
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    return password.encode("ascii")

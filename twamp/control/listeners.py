@@ -132,4 +132,9 @@ def listening_error(error: OSError, config: ReflectorConfig, option: str = "port
             f"run as root or give --{option} {UNPRIVILEGED_PORT}"
         )
     reason = explain(error, remedies)
+    culprits = {
+        errno.EADDRNOTAVAIL: "listen-address",
+        errno.ENODEV: "iface" if config.iface else "vrf",
+    }
+    option = culprits.get(error.errno or 0, option)
     return ConfigError(f"{option}: cannot listen on {where}, port {port}: {reason}")

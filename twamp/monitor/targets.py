@@ -31,7 +31,7 @@ from typing import Any
 from twamp.config.ping import PingConfig
 from twamp.config.readers import prefix
 from twamp.config.row import Given, field_of, settle
-from twamp.config.toml_file import line_of, parse_toml
+from twamp.config.toml_text import TomlText
 from twamp.errors import ConfigError
 
 # Options of the program as a whole: at the top only.
@@ -81,8 +81,9 @@ def read_targets(path: str, command_line: Mapping[str, Given]) -> Targets:
     Raises :class:`OSError` for a file that cannot be read, :class:`~twamp.errors.ConfigError` with file
     and line for one that is not right.
     """
-    text, table = parse_toml(path)
-    file = _File(path, text)
+    text = TomlText(path)
+    table = text.table
+    file = _File(text)
     tables = {key: file.tables(key, table.pop(key, {})) for key in ("module", "target")}
     allow = _allow(file, table.pop("probe", {}))
     top = {
@@ -147,28 +148,13 @@ def _allow(file: "_File", table: object) -> tuple[IPv4Network | IPv6Network, ...
 class _File:
     """The text of a file, to say in which line an error is."""
 
-    def __init__(self, path: str, text: str) -> None:
-        self._path = path
+    def __init__(self, text: TomlText) -> None:
         self._text = text
 
     def where(self, section: str, key: str = "") -> str:
         """Returns file, line, and the table's name."""
-        begin, text = 1, self._text
-        if section:
-            begin, text = self._below(section)
-        if key:
-            return f"{self._path}, line {begin - 1 + line_of(key, text)}"
-        return f"{self._path}, line {begin}, {section}"
-
-    def _below(self, section: str) -> tuple[int, str]:
-        """Returns the line of a table's heading, and the text from there on."""
-        lines = self._text.splitlines()
-        names = r"\s*\.\s*".join(_quoted(part) for part in section.split(".", 1))
-        heading = re.compile(rf"\s*\[\s*{names}\s*\]")
-        for number, line in enumerate(lines):
-            if heading.match(line):
-                return number + 1, "\n".join(lines[number:])
-        return 1, self._text
+        path = tuple(filter(None, (*section.split(".", 1), key)))
+        return self._text.where(*path) if key else f"{self._text.where(*path)}, {section}"
 
     def tables(self, key: str, value: object) -> dict[str, dict[str, Any]]:
         if not isinstance(value, dict) or not all(
@@ -210,7 +196,3 @@ class _File:
             raise ConfigError(
                 f"{self.where(section)}: user: the passphrase cannot be asked for here; give key-file"
             )
-
-
-def _quoted(name: str) -> str:
-    return rf"[\"']?{re.escape(name)}[\"']?"

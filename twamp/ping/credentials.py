@@ -44,7 +44,7 @@ def credentials_in_key_file(config: PingConfig) -> Credentials | None:
     """
     if config.user is None or config.key_file is None:
         return None
-    users = read_key_file(config.key_file)
+    users = read_key_file(config.key_file, pipes=True)
     if config.user not in users:
         raise ConfigError(f"key-file: {config.key_file} has no user {config.user!r}")
     return Credentials(config.user, users[config.user])

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TypeVar
 
 from twamp.config.reflector import ReflectorConfig
-from twamp.config.row import require_none
+from twamp.config.row import placed, require_none
 from twamp.control.listeners import listening_error, open_light_sockets, open_listeners
 from twamp.engine.privileges import identity
 from twamp.engine.session_reflector import SessionReflector
@@ -166,7 +166,7 @@ def require_startable(settings: Settings) -> None:
     Checked are accounts, processors, interfaces, addresses and prometheus-client; not ports, which the
     running responder may have, nor the privileges of the account that will start it.
     """
-    require_none(list(_lacking(settings.config)))
+    require_none([placed(error, settings.given) for error in _lacking(settings.config)])
 
 
 def _lacking(config: ReflectorConfig) -> Iterator[str]:
@@ -177,11 +177,13 @@ def _lacking(config: ReflectorConfig) -> Iterator[str]:
     for cpu in config.cpu:
         if not _may_run_on(cpu):
             yield f"cpu: this process may not run on processor {cpu}; `lscpu` lists the processors"
-    try:
-        for listener in open_listeners(replace(config, port=0)):
-            listener.close()
-    except OSError as error:
-        yield str(listening_error(error, config))
+    for address in config.listen_address or (None,):
+        one = replace(config, listen_address=() if address is None else (address,))
+        try:
+            for listener in open_listeners(replace(one, port=0)):
+                listener.close()
+        except OSError as error:
+            yield str(listening_error(error, one))
     if config.metrics_address is not None:
         any_port = config.metrics_address._replace(port=0)
         try:

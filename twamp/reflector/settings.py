@@ -23,19 +23,35 @@ class Settings:
 def read_settings(config_file: str | None, spoken: Mapping[str, Given]) -> Settings:
     """Reads the settings of a file (None: no file) and of the command line, whose options are ``spoken``.
 
-    Raises :class:`~twamp.errors.ConfigError` for wrong values, a line each, and :class:`OSError` for a file
-    that cannot be read.
+    Raises :class:`~twamp.errors.ConfigError` for everything that is wrong, a line each, and
+    :class:`OSError` for a file of options that cannot be read.
     """
     files = FromFiles({}, Users(), ()) if config_file is None else read_config_files(config_file)
-    config, given = settle(ReflectorConfig, files.given, spoken, errors=files.errors)
+    errors: list[str] = list(files.errors)
     users = files.users
-    if config.key_file is not None:
-        users |= read_key_file(config.key_file)
+    key_file = {**files.given, **spoken}.get("key_file")
+    if key_file is not None:
+        try:
+            users |= _users_of(key_file)
+        except ConfigError as error:
+            errors.extend(str(error).splitlines())
+    config, given = settle(ReflectorConfig, files.given, spoken, errors=errors)
     try:
         offered_modes(config.mode, users)
     except ConfigError as error:
         raise ConfigError(given["mode"].blame(error)) from None
     return Settings(config, users, given)
+
+
+def _users_of(key_file: Given) -> Users:
+    """The users of a key file; none where its name is wrong, which is told with the other options."""
+    if not isinstance(key_file.value, str) or not key_file.value or "\0" in key_file.value:
+        return Users()
+    try:
+        return read_key_file(key_file.value)
+    except OSError as error:
+        reason = f"key-file: {key_file.value}: {error.strerror}"
+        raise ConfigError(key_file.blame(reason)) from None
 
 
 @dataclass(frozen=True)
