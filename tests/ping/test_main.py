@@ -30,7 +30,7 @@ QUICK = ["-i", "0.002f", "-L", "0.5"]
         (["h", "-c", "0"], "count: '0' is out of range"),
         (["h:1", "s"], "the TCP port belongs to SERVER"),
         (["h", "s", "-Z"], "zero-addresses"),
-        (["h", "-4", "-6"], "-4 and -6"),
+        (["h", "-4", "-6"], "--ipv4 and --ipv6"),
         (["h:99999"], "out of range"),
     ],
 )

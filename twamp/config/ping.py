@@ -349,7 +349,7 @@ class PingConfig(Config):
         if self.hwtstamp != "no" and self.interface is None:
             yield "hwtstamp: hardware timestamps need to know the network card; give --interface, too"
         if self.ipv4 and self.ipv6:
-            yield "ipv4: true excludes ipv6: true; leave one of them out"
+            yield "ipv4: true excludes ipv6: true; leave one of --ipv4 and --ipv6 out"
         low, high = self.port_range
         if low and high - low + 1 < self.session_count:
             yield (
