@@ -9,14 +9,14 @@ struct tw_arrival {
     uint32_t sequence_number;   /* the reflector's own, where the layout has it count */
     uint16_t error_estimate;    /* of T2 and T3 */
     uint8_t sender_ttl;         /* from the received IP header; 255 if it cannot be read */
-    uint8_t reserved;
+    uint8_t takes_zero_error;   /* whether a request with Multiplier 0 is answered */
 };
 
 /* The kinds of test packets; each has a row. */
 enum tw_layout_row {
     TW_LAYOUT_UNAUTHENTICATED, /* and mixed mode */
     TW_LAYOUT_SECURED,         /* authenticated and encrypted mode */
-    TW_LAYOUT_LIGHT, /* TWAMP Light (RFC 5357 Appendix I), STAMP without state (RFC 8762) */
+    TW_LAYOUT_LIGHT,           /* TWAMP Light (RFC 5357 Appendix I) */
     TW_LAYOUT_COUNT
 };
 

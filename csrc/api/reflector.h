@@ -17,7 +17,8 @@ enum tw_timestamp {
     TW_TIMESTAMP_HARDWARE /* the network device, as far as a model of its clock is known; or auto */
 };
 
-/* The format of T2 and T3; the Error Estimate's Z bit says which (RFC 8186). */
+/* The format of T2 and T3 of light sessions, others have NTP's; the Error Estimate's Z bit says
+ * which (RFC 8186). */
 enum tw_format { TW_FORMAT_NTP, TW_FORMAT_PTP };
 
 struct tw_reflector_config {
@@ -25,28 +26,31 @@ struct tw_reflector_config {
     uint32_t maximum_sessions; /* 1..65536 */
     uint32_t receive_buffer;   /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint32_t tx_batch; /* 1..TW_BATCH replies under one T3; 0 = as many as t3_budget_ns allows */
-    uint32_t t3_budget_ns;    /* how long before it has left a reply's T3 may be read */
-    uint32_t rate_limit;      /* packets per second and client; 0 = no limit */
-    uint32_t spin_us;         /* how long the loop looks for packets before it sleeps */
-    uint8_t timestamp;        /* enum tw_timestamp */
-    uint8_t timestamp_format; /* enum tw_format */
-    uint8_t t3_correction;    /* whether the measured error of T3 is added to it */
-    uint8_t reserved;
+    uint32_t t3_budget_ns;     /* how long before it has left a reply's T3 may be read */
+    uint32_t rate_limit;       /* packets per second and client; 0 = no limit */
+    uint32_t light_rate_limit; /* the same of light sessions, while they are open to everybody */
+    uint32_t spin_us;          /* how long the loop looks for packets before it sleeps */
+    uint8_t timestamp;         /* enum tw_timestamp */
+    uint8_t timestamp_format;  /* enum tw_format */
+    uint8_t t3_correction;     /* whether the measured error of T3 is added to it */
+    uint8_t takes_zero_error; /* whether requests with Error Estimate 0 are answered, and counted */
 };
 
 struct tw_session_config {
     struct tw_endpoint local; /* Receiver Address, Receiver Port */
-    struct tw_endpoint peer;  /* Sender Address, Sender Port */
+    struct tw_endpoint peer;  /* Sender Address, Sender Port; port 0 = that of its first packet */
     struct tw_test_keys keys; /* of the secured modes */
+    uint32_t rate_limit;      /* packets per second of this session; 0 = no limit */
     uint8_t dscp;             /* of the replies: 0..63 */
     uint8_t mode;             /* enum tw_mode */
-    uint8_t reserved[6];
+    uint8_t reserved[2];
 };
 
 struct tw_session_stats {
     uint64_t received; /* packets of this session, after the 4-tuple matched */
     uint64_t reflected;
     uint64_t dropped;
+    uint64_t zero_error_estimates;   /* of the reflected: requests with Multiplier 0 */
     uint64_t last_packet_ns;         /* CLOCK_MONOTONIC, of the last good one; 0 = none yet */
     uint32_t last_received_sequence; /* the sender's, of the last good packet */
     uint32_t last_sent_sequence;     /* the reflector's own, of the last reply */
@@ -86,6 +90,9 @@ void tw_reflector_close(struct tw_reflector *reflector);
  * and 16 in any case, may come at once. */
 int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit);
 
+/* The same for the clients of light sessions, while everybody may use them. */
+int tw_reflector_set_light_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit);
+
 /* The loop: returns 0 after tw_reflector_stop, -errno when epoll fails. */
 int tw_reflector_run(struct tw_reflector *reflector);
 
@@ -104,8 +111,8 @@ int64_t tw_reflector_add(struct tw_reflector *reflector, const struct tw_session
                          int fd);
 
 /* Adds a session of every peer that has none of its own on that socket (TWAMP Light, RFC 5357
- * Appendix I; STAMP without state, RFC 8762): unauthenticated, started, each reply with the number
- * and the DSCP of its request and never longer.  Otherwise it is a session like any other, with fd
+ * Appendix I): unauthenticated, started, each reply with the number and the DSCP of its request and
+ * never longer.  Otherwise it is a session like any other, with fd
  * and errors as above; finish and remove end it.  local may be a wildcard address (of IPv6 with
  * IPV6_V6ONLY): a reply leaves from the address that was asked. */
 int64_t tw_reflector_add_light(struct tw_reflector *reflector, const struct tw_endpoint *local,

@@ -4,9 +4,10 @@
 #include "kernel/clock.h"
 
 /* How far from the program's clock a stamp may be.  No packet arrives after it was read, nor leaves
- * before it was sent, but for the kernel's rounding. */
-#define LONGEST_UNREAD_NS (10ull * TW_NS_PER_S) /* since an arrival */
-#define LONGEST_UNSENT_NS (10ull * TW_NS_PER_S) /* until a departure */
+ * before it was sent, but for the kernel's rounding.  A program that was stopped reads late what
+ * came in time; a stamp that is older still is of another clock. */
+#define LONGEST_UNREAD_NS (3600ull * TW_NS_PER_S) /* since an arrival */
+#define LONGEST_UNSENT_NS (10ull * TW_NS_PER_S)   /* until a departure */
 #define ROUNDING_NS       1000u
 /* From a device's stamp to the kernel's.  A driver may take the kernel's stamp of a departure after
  * it has handed the packet to its device. */

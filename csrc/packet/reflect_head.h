@@ -6,6 +6,8 @@
 #include "packet/octets.h"
 
 #define TW_MULTIPLIER 1 /* the octet of an Error Estimate that is never 0 */
+/* Between T2 and T3 of one reply, at most: 16 s, in either format of timestamps. */
+#define TW_LONGEST_RESIDENCE (16ull << 32)
 
 /* Where the fields stand; Timestamp and Error Estimate at the same place in both packets. */
 #define TW_LAYOUT_OF(sender, reflector)                                                            \
@@ -29,6 +31,24 @@ static const struct tw_layout tw_layouts[TW_LAYOUT_COUNT] = {
                          .number_copied = 1},
 };
 
+/* Whether a packet is a reply itself: it has two times of one clock, near each other, where a
+ * request has padding, zeros or random octets.  Nothing answers a reply, so that neither two
+ * reflectors nor a reflector and an echo service can answer each other for ever. */
+static inline __attribute__((always_inline)) int
+tw_reflect_is_reply(const struct tw_layout *layout, const uint8_t *packet, size_t length)
+{
+    uint64_t received;
+    uint64_t residence;
+
+    if (length < layout->reply_octets)
+        return 0;
+    received = tw_read64(packet + layout->receive_timestamp);
+    residence = tw_read64(packet + layout->timestamp) - received;
+    return received != 0 && residence + TW_LONGEST_RESIDENCE < 2 * TW_LONGEST_RESIDENCE &&
+           packet[layout->sender_ttl] != 0 &&
+           tw_read16(packet + layout->sender_error_estimate + sizeof(be16)) == 0;
+}
+
 /* Writes the head of the reply, all but T3: 0, or -TW_DROP_….  request has length octets, reply
  * has room for the head; they may be the same packet, whose padding stands behind the head then. */
 static inline __attribute__((always_inline)) int
@@ -43,8 +63,10 @@ tw_reflect_head(const struct tw_layout *layout, const uint8_t *request, size_t l
         return -TW_DROP_SHORT;
     if (length > TW_PACKET_MAX)
         return -TW_DROP_LONG;
-    if (request[layout->error_estimate + TW_MULTIPLIER] == 0)
+    if (request[layout->error_estimate + TW_MULTIPLIER] == 0 && !arrival->takes_zero_error)
         return -TW_DROP_ERROR_ESTIMATE;
+    if (tw_reflect_is_reply(layout, request, length))
+        return -TW_DROP_LOOP;
     number = tw_read32(request);
     timestamp = tw_read64(request + layout->timestamp);
     error_estimate = tw_read16(request + layout->error_estimate);

@@ -2,7 +2,7 @@
  * named drop.  Nothing is allocated, and no lock is known here. */
 #include "reflector/batch.h"
 #include "kernel/clock.h"
-#include "packet/octets.h"
+#include "packet/reflect_head.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,8 +14,6 @@
 #define STAMP_ERROR_NS    5000u
 #define POSITION_ERROR_NS 2000u
 #define WAKE_UP_ERROR_NS  1000000u
-
-#define LEAST_SENDER_PORT 1024u /* below are those of services */
 
 #define DSCP_BITS      0xfcu   /* of the TOS octet; the others are ECN's */
 #define PTP_FORMAT_BIT 0x4000u /* Z, of the Error Estimate (RFC 8186 section 2.3) */
@@ -31,10 +29,12 @@ int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *conf
         STAMP_ERROR_NS +
         (config->tx_batch == 0 ? config->t3_budget_ns : POSITION_ERROR_NS * config->tx_batch);
     batch->ptp = config->timestamp_format == TW_FORMAT_PTP;
+    batch->takes_zero_error = config->takes_zero_error;
     batch->numberings = calloc(config->maximum_sessions, sizeof *batch->numberings);
     batch->outbox.t3_error.correct = config->t3_correction;
     batch->outbox.t3_error.models = &batch->models;
     batch->outbox.counters = batch->counters;
+    batch->outbox.seed = config->hash_seed;
     batch->outbox.t3_error.off = config->timestamp == TW_TIMESTAMP_USER;
     batch->stamp_ids = calloc(2 * (size_t)config->maximum_sessions, sizeof *batch->stamp_ids);
     if (batch->numberings == NULL || batch->stamp_ids == NULL)
@@ -52,7 +52,6 @@ void tw_batch_close(struct tw_batch *batch)
 
 static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
 {
-    const uint16_t format = batch->ptp ? PTP_FORMAT_BIT : 0;
     const uint64_t kernel_ns =
         batch->t3_error_ns != 0 ? STAMP_ERROR_NS + batch->t3_error_ns : batch->least_error_ns;
 
@@ -60,14 +59,29 @@ static void estimate_errors(struct tw_batch *batch, uint64_t now_ns)
         return;
     batch->estimated_ns = now_ns;
     batch->error_estimates[TW_SOURCE_HARDWARE] =
-        tw_clock_error_estimate(kernel_ns + tw_device_clock_error_ns(&batch->models)) | format;
-    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(kernel_ns) | format;
-    batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS) | format;
+        tw_clock_error_estimate(kernel_ns + tw_device_clock_error_ns(&batch->models));
+    batch->error_estimates[TW_SOURCE_KERNEL] = tw_clock_error_estimate(kernel_ns);
+    batch->error_estimates[TW_SOURCE_USER] = tw_clock_error_estimate(WAKE_UP_ERROR_NS);
 }
 
-static uint64_t wire_time(const struct tw_batch *batch, uint64_t unix_ns)
+/* RFC 8186 section 2.2 has PTP's format negotiated; only a light session has nothing to negotiate.
+ */
+static int is_ptp(const struct tw_batch *batch, const struct tw_verdict *verdict)
 {
-    return batch->ptp ? tw_clock_ptp(unix_ns) : tw_clock_ntp(unix_ns);
+    return batch->ptp && verdict->light;
+}
+
+static uint64_t receive_time(const struct tw_batch *batch, const struct tw_verdict *verdict)
+{
+    return is_ptp(batch, verdict) ? tw_clock_ptp(verdict->received.ns)
+                                  : tw_clock_ntp(verdict->received.ns);
+}
+
+static uint16_t error_estimate(const struct tw_batch *batch, const struct tw_verdict *verdict)
+{
+    const uint16_t format = is_ptp(batch, verdict) ? PTP_FORMAT_BIT : 0;
+
+    return batch->error_estimates[verdict->received.source] | format;
 }
 
 /* When a packet came and by which clock (T2). */
@@ -111,31 +125,8 @@ int tw_batch_receive(struct tw_batch *batch, int fd)
     return batch->count;
 }
 
-/* A forged request may name a reflector, or an echo service, as its sender: the two would never be
- * silent again.  Such answer on well-known ports, or on the port that we do. */
-static int may_answer(const struct tw_endpoint *peer, uint16_t own_port)
-{
-    return peer->port < LEAST_SENDER_PORT || peer->port == own_port;
-}
-
-static uint8_t refusal(const struct tw_pool_session *session, struct tw_rate_limit *rate_limit,
-                       const struct tw_endpoint *peer, uint16_t own_port, uint64_t now_ns)
-{
-    if (session->light && !tw_client_list_have(rate_limit->light_clients, peer))
-        return TW_DROP_CLIENT_LIST;
-    if (session->light && may_answer(peer, own_port))
-        return TW_DROP_LOOP;
-    if (!session->started)
-        return TW_DROP_NOT_STARTED;
-    if (now_ns > session->deadline_ns)
-        return TW_DROP_STOPPED;
-    if (rate_limit->interval_ns != 0 && !tw_rate_limit_take(rate_limit, peer, now_ns))
-        return TW_DROP_RATE_LIMIT;
-    return 0;
-}
-
-void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
-                     struct tw_rate_limit *rate_limit, uint32_t socket)
+void tw_batch_assign(struct tw_batch *batch, struct tw_pool *pool, struct tw_admission *admission,
+                     uint32_t socket)
 {
     const uint16_t own_port = pool->sockets[socket].key.port;
 
@@ -145,7 +136,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
             (struct tw_stamp_ids){.generation = pool->sockets[socket].generation};
     for (int i = 0; i < batch->count; i++) {
         struct tw_verdict *verdict = &batch->verdicts[i];
-        const struct tw_pool_session *session;
+        struct tw_pool_session *session;
         struct tw_endpoint peer;
         uint8_t refused;
 
@@ -161,7 +152,7 @@ void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
         verdict->light = session->light;
         verdict->tos = session->light ? batch->told[i].tos & DSCP_BITS : session->tos;
         verdict->cipher = session->cipher;
-        refused = refusal(session, rate_limit, &peer, own_port, batch->now_ns);
+        refused = tw_admission_refuse(admission, session, &peer, own_port, batch->now_ns);
         if (refused)
             verdict->drop = refused;
     }
@@ -182,10 +173,11 @@ static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *repl
 {
     const struct tw_verdict *verdict = &batch->verdicts[i];
     const struct tw_arrival arrival = {
-        .receive_timestamp = wire_time(batch, verdict->received.ns),
+        .receive_timestamp = receive_time(batch, verdict),
         .sequence_number = number,
-        .error_estimate = batch->error_estimates[verdict->received.source],
+        .error_estimate = error_estimate(batch, verdict),
         .sender_ttl = batch->told[i].ttl,
+        .takes_zero_error = batch->takes_zero_error,
     };
     struct tw_cipher *cipher = verdict->cipher;
     uint8_t *request = batch->rx.vectors[i].iov_base;
@@ -202,16 +194,19 @@ static int reflect(struct tw_batch *batch, int i, uint32_t number, uint8_t *repl
     return result;
 }
 
-static struct tw_outgoing reply_to(const struct tw_verdict *verdict,
-                                   const struct tw_numbering *numbering)
+static struct tw_outgoing reply_to(const struct tw_verdict *verdict)
 {
     return (struct tw_outgoing){
         .cipher = verdict->cipher,
         .layout = verdict->layout,
         .session = verdict->session,
         .light = verdict->light,
-        .plain = numbering->plain,
     };
+}
+
+static uint8_t has_zero_error(const struct tw_layout *layout, const uint8_t *request)
+{
+    return request[layout->error_estimate + TW_MULTIPLIER] == 0;
 }
 
 /* Lays the replies into the outbox; how many. */
@@ -235,11 +230,12 @@ static int build(struct tw_batch *batch)
             continue;
         }
         verdict->sender_number = tw_read32(rx->vectors[i].iov_base);
+        verdict->zero_error = has_zero_error(verdict->layout, rx->vectors[i].iov_base);
         verdict->number =
             verdict->layout->number_copied ? verdict->sender_number : numbering->next++;
         tx->vectors[replies].iov_len = (size_t)length;
         tw_mmsg_address(tx, replies, &rx->headers[i].msg_hdr, verdict->tos, &batch->told[i]);
-        batch->outbox.replies[replies] = reply_to(verdict, numbering);
+        batch->outbox.replies[replies] = reply_to(verdict);
         batch->answered[replies++] = (uint8_t)i;
     }
     return replies;
@@ -252,10 +248,7 @@ void tw_batch_answer(struct tw_batch *batch, int fd)
     if (replies > 0)
         tw_outbox_send(&batch->outbox, fd, &batch->stamp_ids[batch->socket], replies);
     for (int i = 0; i < replies; i++) {
-        struct tw_verdict *verdict = &batch->verdicts[batch->answered[i]];
-
-        verdict->drop = batch->outbox.replies[i].drop;
-        batch->numberings[verdict->session].plain = batch->outbox.replies[i].plain;
+        batch->verdicts[batch->answered[i]].drop = batch->outbox.replies[i].drop;
     }
 }
 
@@ -276,6 +269,7 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
         session->stats.dropped++;
     } else {
         session->stats.reflected++;
+        session->stats.zero_error_estimates += verdict->zero_error;
         session->stats.last_sent_sequence = verdict->number;
     }
     if (!is_good(verdict))
@@ -286,8 +280,8 @@ static void count_in_session(struct tw_pool_session *session, const struct tw_ve
 }
 
 /* A packet carries the count since the socket's birth, as it was when the packet was queued. */
-static void count_overflows(struct tw_batch *batch, struct tw_pool_socket *socket,
-                            uint32_t overflows)
+void tw_batch_count_overflows(struct tw_batch *batch, struct tw_pool_socket *socket,
+                              uint32_t overflows)
 {
     const int32_t more = (int32_t)(overflows - socket->overflows);
 
@@ -321,9 +315,11 @@ void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch
         stats->receive_sources[verdict->received.source]++;
         if (verdict->lag_ns != 0)
             tw_histogram_add(&records->receive_lag, verdict->lag_ns - 1);
+        if (!verdict->drop)
+            batch->counters[TW_COUNTER_ZERO_ERROR_ESTIMATES] += verdict->zero_error;
         batch->counters[TW_COUNTER_REFUSED_STAMPS] += verdict->refused_stamp;
         batch->counters[TW_COUNTER_TRUNCATED_CONTROL] += batch->told[i].truncated;
-        count_overflows(batch, &pool->sockets[batch->socket], batch->told[i].overflows);
+        tw_batch_count_overflows(batch, &pool->sockets[batch->socket], batch->told[i].overflows);
         if (verdict->session != TW_POOL_NONE)
             count_in_session(&pool->sessions[verdict->session], verdict, batch->now_ns);
     }

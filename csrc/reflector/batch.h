@@ -3,7 +3,7 @@
 #pragma once
 #include "kernel/mmsg.h" /* first: it asks for _GNU_SOURCE */
 #include "kernel/stamp.h"
-#include "reflector/rate_limit.h"
+#include "reflector/admission.h"
 #include "reflector/outbox.h"
 #include "reflector/pool.h"
 
@@ -11,7 +11,6 @@
 struct tw_numbering {
     uint32_t generation;
     uint32_t next;
-    uint8_t plain; /* its replies cannot leave as segments */
 };
 
 /* One received packet, and what becomes of it. */
@@ -27,8 +26,9 @@ struct tw_verdict {
     uint32_t number;        /* of its reply */
     uint8_t drop;           /* enum tw_drop; 0 = reflected */
     uint8_t refused_stamp;
-    uint8_t tos;   /* of the reply */
-    uint8_t light; /* of a light session */
+    uint8_t zero_error; /* its Error Estimate has Multiplier 0 */
+    uint8_t tos;        /* of the reply */
+    uint8_t light;      /* of a light session */
 };
 
 /* The records that outlive a batch. */
@@ -52,7 +52,8 @@ struct tw_batch {
     uint64_t now_ns;         /* when the batch was received; CLOCK_MONOTONIC */
     uint32_t socket;         /* row */
     int count;
-    int ptp; /* T2 and T3 leave in that format */
+    uint8_t ptp; /* T2 and T3 of light sessions leave in that format */
+    uint8_t takes_zero_error;
     struct tw_clock_models models;
     struct tw_mmsg rx;
     struct tw_outbox outbox;
@@ -62,9 +63,13 @@ struct tw_batch {
 int tw_batch_open(struct tw_batch *batch, const struct tw_reflector_config *config);
 void tw_batch_close(struct tw_batch *batch);
 int tw_batch_receive(struct tw_batch *batch, int fd); /* how many packets, or -errno */
-void tw_batch_assign(struct tw_batch *batch, const struct tw_pool *pool,
-                     struct tw_rate_limit *rate_limit, uint32_t socket);
+void tw_batch_assign(struct tw_batch *batch, struct tw_pool *pool, struct tw_admission *admission,
+                     uint32_t socket);
 void tw_batch_answer(struct tw_batch *batch, int fd);
 void tw_batch_post(struct tw_batch *batch, struct tw_pool *pool, struct tw_batch_records *records);
+/* Counts the packets that a socket's buffer has lost, of which so many are known since its birth.
+ */
+void tw_batch_count_overflows(struct tw_batch *batch, struct tw_pool_socket *socket,
+                              uint32_t overflows);
 /* Reads transmit stamps, when something woke the loop that was no packet. */
 void tw_batch_read_stamps(struct tw_batch *batch, int fd, uint32_t socket);

@@ -3,14 +3,16 @@
  * received == reflected + the sum of drops in every snapshot. */
 #include "reflector/reflector.h"
 #include "kernel/clock.h"
+#include "kernel/options.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define TURN      64 /* sockets served, and sockets closed, in one turn of the loop */
-#define BUSY      4  /* packets at once that tell of more */
+#define TURN      64  /* sockets served, and sockets closed, in one turn of the loop */
+#define BUSY      4   /* packets at once that tell of more */
+#define MOST_LAST 256 /* batches read from a socket before it is closed */
 #define MOST_BUSY TW_REFLECTOR_MOST_BUSY
 #define WAKE      TW_REFLECTOR_WAKE
 
@@ -33,7 +35,7 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
         return 0;
     }
     pthread_mutex_lock(&reflector->lock);
-    tw_batch_assign(batch, &reflector->pool, &reflector->rate_limit, ready->socket);
+    tw_batch_assign(batch, &reflector->pool, &reflector->admission, ready->socket);
     pthread_mutex_unlock(&reflector->lock);
     tw_batch_answer(batch, ready->fd);
     pthread_mutex_lock(&reflector->lock);
@@ -42,22 +44,62 @@ static int serve(struct tw_reflector *reflector, const struct ready *ready)
     return count;
 }
 
+/* A socket that is closed by now resolves to nothing. */
+static int resolve_one(struct tw_reflector *reflector, uint64_t id, int busy, struct ready *ready)
+{
+    const struct tw_pool_socket *socket = id == WAKE ? NULL : tw_pool_socket(&reflector->pool, id);
+
+    if (socket == NULL)
+        return 0;
+    *ready = (struct ready){.id = id, .fd = socket->fd, .socket = (uint32_t)id, .busy = busy};
+    return 1;
+}
+
+/* Answers, or counts as of no session, what is still queued in a socket that will be closed; and
+ * counts what its buffer has lost since the last packet that told of it. */
+static void serve_the_last(struct tw_reflector *reflector, const struct ready *ready)
+{
+    uint64_t *overflows = &reflector->batch.counters[TW_COUNTER_OVERFLOWS];
+
+    for (int i = 0; i < MOST_LAST && serve(reflector, ready) > 0; i++)
+        ;
+    pthread_mutex_lock(&reflector->lock);
+    tw_batch_count_overflows(&reflector->batch, &reflector->pool.sockets[ready->socket],
+                             tw_options_overflows(ready->fd));
+    reflector->records.stats.counters[TW_COUNTER_OVERFLOWS] = *overflows;
+    pthread_mutex_unlock(&reflector->lock);
+}
+
+static int next_dying(struct tw_reflector *reflector, struct ready *ready)
+{
+    int found;
+
+    pthread_mutex_lock(&reflector->lock);
+    found = resolve_one(reflector, tw_pool_dying(&reflector->pool), 0, ready);
+    pthread_mutex_unlock(&reflector->lock);
+    return found;
+}
+
 /* A few a turn and a lock each, so that neither packets nor other threads wait for a thousand. */
 static void bury_dying(struct tw_reflector *reflector)
 {
+    struct ready ready;
+
     for (int i = 0; i < TURN; i++) {
         int fd;
 
+        if (!next_dying(reflector, &ready))
+            return;
+        serve_the_last(reflector, &ready);
         pthread_mutex_lock(&reflector->lock);
-        fd = tw_pool_bury(&reflector->pool);
+        /* A session may have come meanwhile: this socket lives, and another may be the next. */
+        fd = tw_pool_dying(&reflector->pool) == ready.id ? tw_pool_bury(&reflector->pool) : -1;
         /* While the caller's own descriptor is open, close would not take it out of epoll. */
         if (fd >= 0) {
             epoll_ctl(reflector->epoll, EPOLL_CTL_DEL, fd, NULL);
             close(fd);
         }
         pthread_mutex_unlock(&reflector->lock);
-        if (fd < 0)
-            return;
     }
     tw_reflector_nudge(reflector);
 }
@@ -99,17 +141,6 @@ static uint64_t next_busy(struct tw_reflector *reflector)
 static void add_busy(struct tw_reflector *reflector, uint64_t id)
 {
     reflector->busy[(reflector->busy_first + reflector->busy_count++) % MOST_BUSY] = id;
-}
-
-/* A socket that is closed by now resolves to nothing. */
-static int resolve_one(struct tw_reflector *reflector, uint64_t id, int busy, struct ready *ready)
-{
-    const struct tw_pool_socket *socket = id == WAKE ? NULL : tw_pool_socket(&reflector->pool, id);
-
-    if (socket == NULL)
-        return 0;
-    *ready = (struct ready){.id = id, .fd = socket->fd, .socket = (uint32_t)id, .busy = busy};
-    return 1;
 }
 
 /* After the burials: the sockets with packets, and those that had many the last time. */

@@ -14,6 +14,8 @@
 #define FIRST_SINGLES   (1u * EIGHTH)
 #define FIRST_SEGMENTS  (4u * EIGHTH)
 #define MOST_RUN_OCTETS 65507u
+#define REFUSED_NS      (10ull * TW_NS_PER_S) /* then segments are tried again */
+#define FNV_PRIME       0x100000001b3ull
 
 int tw_outbox_open(struct tw_outbox *outbox, uint32_t tx_batch, uint32_t budget_ns, int ptp)
 {
@@ -107,18 +109,35 @@ static void order_as_built(struct tw_outbox *outbox, int count)
     outbox->as_built = 1;
 }
 
+static uint64_t *refused_until(struct tw_outbox *outbox, int i)
+{
+    const struct msghdr *message = &outbox->io.headers[i].msg_hdr;
+    const uint8_t *name = message->msg_name;
+    uint64_t hash = outbox->seed ^ outbox->io.vectors[i].iov_len << 32 ^ (uint32_t)outbox->fd;
+
+    for (size_t at = 0; at < message->msg_namelen; at++)
+        hash = (hash ^ name[at]) * FNV_PRIME;
+    return &outbox->refused_until_ns[(hash ^ hash >> 32) % TW_REFUSALS];
+}
+
+static int may_be_segments(struct tw_outbox *outbox, int i)
+{
+    /* A moment that is farther away is of a clock that has been set since. */
+    return *refused_until(outbox, i) - outbox->now_ns - 1 >= REFUSED_NS;
+}
+
 /* How many from at on are of one peer, so that they may leave as segments; 0 = too few, or not so.
  */
-static int run_at(const struct tw_outbox *outbox, int at, int count)
+static int run_at(struct tw_outbox *outbox, int at, int count)
 {
     const struct tw_outgoing *first = &outbox->replies[outbox->order[at]];
     int end = at;
 
-    if (outbox->budget_ns == 0 || first->plain)
+    if (outbox->budget_ns == 0)
         return 0;
     while (end < count && outbox->replies[outbox->order[end]].group == first->group)
         end++;
-    return end - at >= LEAST_RUN ? end - at : 0;
+    return end - at >= LEAST_RUN && may_be_segments(outbox, outbox->order[at]) ? end - at : 0;
 }
 
 /* ---- how many at once */
@@ -165,10 +184,14 @@ static void stamp(struct tw_outbox *outbox, int i, uint64_t timestamp)
 
 static void stamp_all(struct tw_outbox *outbox, int at, int count, uint64_t unix_ns)
 {
-    const uint64_t timestamp = outbox->ptp ? tw_clock_ptp(unix_ns) : tw_clock_ntp(unix_ns);
+    const uint64_t ntp = tw_clock_ntp(unix_ns);
+    const uint64_t of_light = outbox->ptp ? tw_clock_ptp(unix_ns) : ntp;
 
-    for (int i = at; i < at + count; i++)
-        stamp(outbox, outbox->order[i], timestamp);
+    for (int i = at; i < at + count; i++) {
+        const int reply = outbox->order[i];
+
+        stamp(outbox, reply, outbox->replies[reply].light ? of_light : ntp);
+    }
 }
 
 static uint8_t drop_for(int error)
@@ -230,20 +253,6 @@ static int is_no_segment(int error)
            error == -ENOPROTOOPT;
 }
 
-/* Those of that session that are still to leave. */
-static void refuse_segments(struct tw_outbox *outbox, int at)
-{
-    const uint32_t session = outbox->replies[outbox->order[at]].session;
-
-    outbox->counters[TW_COUNTER_SEGMENTS_REFUSED]++;
-    for (int i = at; i < outbox->count; i++) {
-        struct tw_outgoing *reply = &outbox->replies[outbox->order[i]];
-
-        if (reply->session == session)
-            reply->plain = 1;
-    }
-}
-
 /* One send of size segments; returns how many are done with, or 0 when they are to be sent singly.
  */
 static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int asking)
@@ -269,7 +278,8 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int aski
         return size;
     }
     if (is_no_segment(sent)) {
-        refuse_segments(outbox, at);
+        outbox->counters[TW_COUNTER_SEGMENTS_REFUSED]++;
+        *refused_until(outbox, first) = outbox->now_ns + REFUSED_NS;
         return 0;
     }
     for (int i = 0; i < size; i++) /* no room for one is no room for the others */
@@ -278,7 +288,7 @@ static int send_run(struct tw_outbox *outbox, int fd, int at, int size, int aski
 }
 
 /* Returns how many replies from at on leave by the next call, and whether as segments. */
-static int next_chunk(const struct tw_outbox *outbox, int at, int count, int *as_run)
+static int next_chunk(struct tw_outbox *outbox, int at, int count, int *as_run)
 {
     const int run = run_at(outbox, at, count);
     int end = at;
@@ -319,12 +329,13 @@ void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids, 
     int at = 0;
     int chosen;
 
-    outbox->count = count;
+    outbox->fd = fd;
+    outbox->now_ns = tw_clock_unix_ns();
     if (outbox->budget_ns != 0 && count >= LEAST_RUN)
         order_by_peer(outbox, count);
     else
         order_as_built(outbox, count);
-    chosen = tw_t3_error_choose(&outbox->t3_error, fd, ids, count, tw_clock_unix_ns());
+    chosen = tw_t3_error_choose(&outbox->t3_error, fd, ids, count, outbox->now_ns);
     now_ns = tw_clock_unix_ns();
     while (at < count) {
         int as_run;

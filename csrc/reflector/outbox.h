@@ -6,7 +6,8 @@
 #include "packet/crypto.h"
 #include "reflector/t3_error.h"
 
-#define TW_RUN_MAX 16 /* segments of one send */
+#define TW_RUN_MAX  16   /* segments of one send */
+#define TW_REFUSALS 4096 /* a power of two */
 
 /* A reply on its way out.  Its octets are in io; the caller fills in all but the result. */
 struct tw_outgoing {
@@ -14,7 +15,6 @@ struct tw_outgoing {
     const struct tw_layout *layout;
     uint32_t session; /* row: replies of one session may leave together */
     uint8_t light;    /* of any peer: then only those of one peer */
-    uint8_t plain;    /* never as a segment: the kernel has refused that for this session */
     uint8_t sealed;   /* an earlier attempt has encrypted its T3 */
     uint8_t drop;     /* result: enum tw_drop, 0 = sent */
     uint8_t group;
@@ -35,15 +35,20 @@ struct tw_outbox {
     struct iovec segments[TW_RUN_MAX];
     _Alignas(
         8) uint8_t control[TW_CMSG_OCTETS]; /* of a run, or of the reply that asks for a stamp */
-    int count;                              /* of the replies that are being sent */
     uint8_t order[TW_BATCH];                /* replies, those of a peer together */
     uint8_t as_built;                       /* the order is that in which they stand */
     struct tw_portion single;
     struct tw_portion run;
     struct tw_t3_error t3_error;
+    /* Until when replies of a length to a peer of a socket do not leave as segments, since the
+     * kernel has refused that: Unix ns, by their hash. */
+    uint64_t refused_until_ns[TW_REFUSALS];
+    uint64_t seed;      /* of the hash */
+    uint64_t now_ns;    /* when the replies that are being sent were begun; Unix */
+    int fd;             /* of their socket */
     uint64_t *counters; /* by enum tw_counter; of the batch */
     uint64_t budget_ns; /* 0 = chunks of a fixed size, and no runs */
-    uint8_t ptp;        /* T3 in that format */
+    uint8_t ptp;        /* T3 of light sessions in that format */
 };
 
 /* tx_batch replies a chunk, or with 0 as many as budget_ns allows.  Whether it opens or not, it is

@@ -82,25 +82,34 @@ struct tw_pool_socket *tw_pool_socket(struct tw_pool *pool, uint64_t id)
     return socket->fd >= 0 && socket->generation == id >> 32 ? socket : NULL;
 }
 
+uint64_t tw_pool_dying(struct tw_pool *pool)
+{
+    while (pool->dying != TW_POOL_NONE && pool->sockets[pool->dying].sessions > 0) {
+        pool->sockets[pool->dying].listed = 0; /* revived */
+        pool->dying = pool->sockets[pool->dying].next;
+    }
+    return pool->dying == TW_POOL_NONE ? TW_POOL_NO_ID : tw_pool_socket_id(pool, pool->dying);
+}
+
 int tw_pool_bury(struct tw_pool *pool)
 {
-    while (pool->dying != TW_POOL_NONE) {
-        const uint32_t row = pool->dying;
-        struct tw_pool_socket *socket = &pool->sockets[row];
-        const int fd = socket->fd;
+    const uint64_t id = tw_pool_dying(pool);
+    const uint32_t row = (uint32_t)id;
+    struct tw_pool_socket *socket;
+    int fd;
 
-        pool->dying = socket->next;
-        socket->listed = 0;
-        if (socket->sessions > 0)
-            continue; /* revived */
-        tw_index_erase(&pool->by_local, &socket->key);
-        socket->fd = -1;
-        socket->next = pool->free_socket;
-        pool->free_socket = row;
-        pool->socket_count--;
-        return fd;
-    }
-    return -1;
+    if (id == TW_POOL_NO_ID)
+        return -1;
+    socket = &pool->sockets[row];
+    fd = socket->fd;
+    pool->dying = socket->next;
+    socket->listed = 0;
+    tw_index_erase(&pool->by_local, &socket->key);
+    socket->fd = -1;
+    socket->next = pool->free_socket;
+    pool->free_socket = row;
+    pool->socket_count--;
+    return fd;
 }
 
 static const struct tw_layout *layout_of(const struct tw_session_config *config)
@@ -109,6 +118,11 @@ static const struct tw_layout *layout_of(const struct tw_session_config *config)
         return tw_layout(TW_LAYOUT_LIGHT);
     return tw_layout(config->mode == TW_MODE_UNAUTHENTICATED ? TW_LAYOUT_UNAUTHENTICATED
                                                              : TW_LAYOUT_SECURED);
+}
+
+static uint32_t waits_for_port(const struct tw_index_key *key)
+{
+    return key->port == 0 && key->ip_version != 0;
 }
 
 int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_session_config *config)
@@ -131,6 +145,7 @@ int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_sessi
         .key = key,
         .layout = layout_of(config),
         .deadline_ns = UINT64_MAX,
+        .rate = tw_rate_limit_of(config->rate_limit),
         .generation = (session->generation + 1) & GENERATIONS,
         .used = 1,
         .started = light,
@@ -138,6 +153,7 @@ int64_t tw_pool_add(struct tw_pool *pool, uint32_t socket, const struct tw_sessi
         .tos = (uint8_t)(config->dscp << 2), /* ECN: Not-ECT */
     };
     pool->session_count++;
+    pool->any_port_count += waits_for_port(&key);
     pool->sockets[socket].sessions++;
     if (light)
         pool->sockets[socket].light = row;
@@ -156,12 +172,30 @@ struct tw_pool_session *tw_pool_session(struct tw_pool *pool, int64_t id)
     return session->used && session->generation == (uint64_t)id >> 32 ? session : NULL;
 }
 
-uint32_t tw_pool_find_session(const struct tw_pool *pool, uint32_t socket,
-                              const struct tw_endpoint *peer)
+/* The session that waits for this peer's port, and has it from now on. */
+static uint32_t claim(struct tw_pool *pool, const struct tw_index_key *key)
+{
+    struct tw_index_key any_port = *key;
+    uint32_t row;
+
+    any_port.port = 0;
+    row = tw_index_find(&pool->by_peer, &any_port);
+    if (row == TW_POOL_NONE || !pool->sessions[row].started)
+        return TW_POOL_NONE;
+    tw_index_erase(&pool->by_peer, &any_port);
+    tw_index_insert(&pool->by_peer, key, row);
+    pool->sessions[row].key = *key;
+    pool->any_port_count--;
+    return row;
+}
+
+uint32_t tw_pool_find_session(struct tw_pool *pool, uint32_t socket, const struct tw_endpoint *peer)
 {
     const struct tw_index_key key = tw_index_key(peer, socket);
-    const uint32_t row = tw_index_find(&pool->by_peer, &key);
+    uint32_t row = tw_index_find(&pool->by_peer, &key);
 
+    if (row == TW_POOL_NONE && pool->any_port_count > 0)
+        row = claim(pool, &key);
     return row != TW_POOL_NONE ? row : pool->sockets[socket].light;
 }
 
@@ -170,6 +204,7 @@ int tw_pool_remove(struct tw_pool *pool, struct tw_pool_session *session)
     const uint32_t socket = session->key.scope;
 
     tw_index_erase(&pool->by_peer, &session->key);
+    pool->any_port_count -= waits_for_port(&session->key);
     if (session->light)
         pool->sockets[socket].light = TW_POOL_NONE;
     session->used = 0;

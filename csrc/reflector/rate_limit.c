@@ -27,18 +27,23 @@ int tw_rate_limit_open(struct tw_rate_limit *rate_limit, uint32_t sessions, uint
 
 void tw_rate_limit_close(struct tw_rate_limit *rate_limit)
 {
-    tw_client_list_close(rate_limit->light_clients);
     free(rate_limit->full_at);
     rate_limit->full_at = NULL;
 }
 
-void tw_rate_limit_set(struct tw_rate_limit *rate_limit, uint32_t rate)
+struct tw_rate tw_rate_limit_of(uint32_t packets_per_second)
 {
+    const uint64_t rate = packets_per_second;
     const uint64_t burst =
         rate / BURSTS_OF_SECOND > LEAST_BURST ? rate / BURSTS_OF_SECOND : LEAST_BURST;
+    const uint64_t interval_ns = rate == 0 ? 0 : (TW_NS_PER_S + rate - 1) / rate;
 
-    rate_limit->interval_ns = rate == 0 ? 0 : (TW_NS_PER_S + (uint64_t)rate - 1) / rate;
-    rate_limit->bucket_ns = burst * rate_limit->interval_ns;
+    return (struct tw_rate){.interval_ns = interval_ns, .bucket_ns = burst * interval_ns};
+}
+
+void tw_rate_limit_set(struct tw_rate_limit *rate_limit, uint32_t rate)
+{
+    rate_limit->rate = tw_rate_limit_of(rate);
 }
 
 static uint64_t *bucket_of(const struct tw_rate_limit *rate_limit, const struct tw_endpoint *client)
@@ -53,17 +58,25 @@ static uint64_t *bucket_of(const struct tw_rate_limit *rate_limit, const struct 
     return &rate_limit->full_at[tw_index_hash(rate_limit->secrets, &key) & rate_limit->mask];
 }
 
+int tw_rate_limit_take_from(const struct tw_rate *rate, uint64_t *full_at, uint64_t now_ns)
+{
+    uint64_t full_ns = *full_at;
+
+    if (rate->interval_ns == 0)
+        return 1;
+    /* Emptier than empty: it is of another limit. */
+    if (full_ns < now_ns || full_ns - now_ns > rate->bucket_ns)
+        full_ns = now_ns;
+    if (full_ns - now_ns + rate->interval_ns > rate->bucket_ns)
+        return 0;
+    *full_at = full_ns + rate->interval_ns;
+    return 1;
+}
+
 int tw_rate_limit_take(struct tw_rate_limit *rate_limit, const struct tw_endpoint *client,
                        uint64_t now_ns)
 {
-    uint64_t *bucket = bucket_of(rate_limit, client);
-    uint64_t full_at = *bucket;
-
-    /* Emptier than empty: it is of another limit. */
-    if (full_at < now_ns || full_at - now_ns > rate_limit->bucket_ns)
-        full_at = now_ns;
-    if (full_at - now_ns + rate_limit->interval_ns > rate_limit->bucket_ns)
-        return 0;
-    *bucket = full_at + rate_limit->interval_ns;
-    return 1;
+    if (rate_limit->rate.interval_ns == 0)
+        return 1;
+    return tw_rate_limit_take_from(&rate_limit->rate, bucket_of(rate_limit, client), now_ns);
 }

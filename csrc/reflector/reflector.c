@@ -46,8 +46,9 @@ static int open_memory(struct tw_reflector *reflector)
     int result = tw_pool_open(&reflector->pool, size, seed);
 
     if (result == 0)
-        result = tw_rate_limit_open(&reflector->rate_limit, size, seed);
-    tw_rate_limit_set(&reflector->rate_limit, reflector->config.rate_limit);
+        result = tw_admission_open(&reflector->admission, size, seed);
+    tw_rate_limit_set(&reflector->admission.clients, reflector->config.rate_limit);
+    tw_rate_limit_set(&reflector->admission.strangers, reflector->config.light_rate_limit);
     if (result == 0)
         result = tw_batch_open(&reflector->batch, &reflector->config);
     return result;
@@ -97,7 +98,7 @@ void tw_reflector_close(struct tw_reflector *reflector)
         tw_crypto_close(reflector->pool.sessions[row].cipher);
     tw_crypto_close_retired(&reflector->retired);
     tw_batch_close(&reflector->batch);
-    tw_rate_limit_close(&reflector->rate_limit);
+    tw_admission_close(&reflector->admission);
     tw_pool_close(&reflector->pool);
     pthread_mutex_destroy(&reflector->lock);
     free(reflector);
@@ -124,12 +125,22 @@ int tw_reflector_nudge(struct tw_reflector *reflector)
     return wake_up(reflector);
 }
 
-int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit)
+static int set_rate(struct tw_reflector *reflector, struct tw_rate_limit *rate_limit, uint32_t rate)
 {
     pthread_mutex_lock(&reflector->lock);
-    tw_rate_limit_set(&reflector->rate_limit, rate_limit);
+    tw_rate_limit_set(rate_limit, rate);
     pthread_mutex_unlock(&reflector->lock);
     return 0;
+}
+
+int tw_reflector_set_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit)
+{
+    return set_rate(reflector, &reflector->admission.clients, rate_limit);
+}
+
+int tw_reflector_set_light_rate_limit(struct tw_reflector *reflector, uint32_t rate_limit)
+{
+    return set_rate(reflector, &reflector->admission.strangers, rate_limit);
 }
 
 int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct tw_prefix *prefixes,
@@ -142,8 +153,8 @@ int tw_reflector_set_light_clients(struct tw_reflector *reflector, const struct 
     if (result < 0)
         return result;
     pthread_mutex_lock(&reflector->lock);
-    former = reflector->rate_limit.light_clients;
-    reflector->rate_limit.light_clients = clients;
+    former = reflector->admission.light_clients;
+    reflector->admission.light_clients = clients;
     pthread_mutex_unlock(&reflector->lock);
     tw_client_list_close(former);
     return 0;

@@ -10,9 +10,9 @@
 #define TW_REFLECTOR_MOST_BUSY 4096       /* a power of two */
 
 struct tw_reflector {
-    pthread_mutex_t lock; /* over pool, rate_limit, retired, records and models */
+    pthread_mutex_t lock; /* over pool, admission, retired, records and models */
     struct tw_pool pool;
-    struct tw_rate_limit rate_limit;
+    struct tw_admission admission;
     struct tw_cipher
         *retired; /* of removed sessions: the loop may be using them, and closes them */
     struct tw_batch_records records;

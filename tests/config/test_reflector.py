@@ -55,6 +55,10 @@ def test_defaults_are_the_published_ones() -> None:
         "hwtstamp": "no",
         "timestamp_format": "ntp",
         "rate_limit": 0,
+        "light_rate_limit": 1000,
+        "session_rate_limit": 0,
+        "error_estimate": "accept",
+        "port_translation": False,
         "t3_budget": 5,
         "t3_correction": False,
         "tx_batch": 0,
@@ -206,7 +210,7 @@ def test_a_numeric_row_takes_its_bounds_and_nothing_beyond(field: str) -> None:
 
 def test_every_list_has_a_limit_that_is_tried() -> None:
     assert set(LISTS) == {field for field, row in rows(ReflectorConfig) if row.multiple}
-    assert len(RANGES) == 22
+    assert len(RANGES) == 24
 
 
 @pytest.mark.parametrize("field", LISTS)

@@ -272,3 +272,69 @@ def test_replies_carry_the_dscp_that_was_asked_for() -> None:
                 assert struct.unpack("i", marks[socket.IP_TTL]) == (255,)
 
     run(test)
+
+
+def test_error_estimates_of_zero_are_answered_and_named_once_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+
+    async def test() -> None:
+        async with (
+            Responder.listening() as responder,
+            RawClient.connected(responder) as client,
+        ):
+            with Probe() as probe, Probe() as other:
+                port = (await client.ask(probe.request(timeout=0))).port
+                await client.ask(other.request(timeout=0))
+                await client.start()
+                for _ in range(3):
+                    probe.send(port, error_estimate=0)
+                    assert (await probe.receive()).sender_error_estimate == 0
+                client.send(StopSessions(Accept.OK, number_of_sessions=2))
+                await responder.sessions_left(0)
+
+    run(test)
+    named = [line for line in caplog.messages if "Multiplier 0" in line]
+    assert len(named) == 1
+    assert ": 3 packets had an Error Estimate" in named[0]
+
+
+@pytest.mark.parametrize("translation", [False, True])
+def test_with_port_translation_the_first_packet_names_the_sender_port(translation: bool) -> None:
+    async def test() -> None:
+        async with (
+            Responder.listening(port_translation=translation) as responder,
+            RawClient.connected(responder) as client,
+        ):
+            with Probe() as asked, Probe() as translated, Probe("127.0.0.2") as stranger:
+                port = (await client.ask(asked.request())).port
+                translated.send(port)
+                await dropped(responder, "no_session")
+                await client.start()
+                stranger.send(port)
+                await dropped(responder, "no_session", 2)
+                if translation:
+                    await translated.measure(port)
+                    asked.send(port)
+                    await dropped(responder, "no_session", 3)
+                else:
+                    await asked.measure(port)
+
+    run(test)
+
+
+def test_a_session_has_a_rate_limit_by_the_option() -> None:
+    async def test() -> None:
+        async with (
+            Responder.listening(session_rate_limit=1) as responder,
+            RawClient.connected(responder) as client,
+        ):
+            with Probe() as probe:
+                port = (await client.ask(probe.request())).port
+                await client.start()
+                for _ in range(64):
+                    probe.send(port)
+                await dropped(responder, "rate_limit", 30)
+
+    run(test)

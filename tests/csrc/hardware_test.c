@@ -162,7 +162,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 
 struct bench {
     struct tw_pool pool;
-    struct tw_rate_limit rate_limit;
+    struct tw_admission admission;
     struct tw_batch batch;
     struct tw_batch_records records;
     uint32_t socket;
@@ -185,7 +185,7 @@ static void open_bench(struct bench *bench)
     memset(bench, 0, sizeof *bench);
     memset(&wire, 0, sizeof wire);
     CLAIM(tw_pool_open(&bench->pool, 1, 1) == 0);
-    CLAIM(tw_rate_limit_open(&bench->rate_limit, 1, 1) == 0);
+    CLAIM(tw_admission_open(&bench->admission, 1, 1) == 0);
     CLAIM(tw_batch_open(&bench->batch, &config) == 0);
     bench->socket = tw_pool_adopt(&bench->pool, &local, 17);
     id = tw_pool_add(&bench->pool, bench->socket, &session);
@@ -195,7 +195,7 @@ static void open_bench(struct bench *bench)
 static void close_bench(struct bench *bench)
 {
     tw_batch_close(&bench->batch);
-    tw_rate_limit_close(&bench->rate_limit);
+    tw_admission_close(&bench->admission);
     tw_pool_close(&bench->pool);
 }
 
@@ -215,7 +215,7 @@ static void know_the_clock(struct bench *bench, uint64_t unix_ns, uint32_t trans
 static uint64_t exchange(struct bench *bench)
 {
     CLAIM(tw_batch_receive(&bench->batch, 17) == 1);
-    tw_batch_assign(&bench->batch, &bench->pool, &bench->rate_limit, bench->socket);
+    tw_batch_assign(&bench->batch, &bench->pool, &bench->admission, bench->socket);
     tw_batch_answer(&bench->batch, 17);
     tw_batch_post(&bench->batch, &bench->pool, &bench->records);
     CLAIM(tw_get64(wire.reply.receive_timestamp) <= tw_get64(wire.reply.timestamp));

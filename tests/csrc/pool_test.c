@@ -54,6 +54,35 @@ static void sockets_are_revived_and_buried_once(struct tw_pool *pool)
     CLAIM(pool->socket_count == 0 && pool->session_count == 0);
 }
 
+/* A session of any port waits until it is started, and is then that of the first port alone. */
+static void a_first_packet_names_the_port(struct tw_pool *pool)
+{
+    const struct tw_endpoint local = at(862);
+    const struct tw_endpoint first = at(40001);
+    const struct tw_endpoint second = at(40002);
+    const uint32_t socket = tw_pool_adopt(pool, &local, 21);
+    const int64_t any = add(pool, socket, 0);
+    const int64_t known = add(pool, socket, 1000);
+    const struct tw_endpoint of_known = at(1000);
+    struct tw_pool_session *session = tw_pool_session(pool, any);
+
+    CLAIM(add(pool, socket, 0) == -EEXIST);
+    CLAIM(tw_pool_find_session(pool, socket, &first) == TW_POOL_NONE);
+    session->started = 1;
+    CLAIM(tw_pool_find_session(pool, socket, &of_known) == (uint32_t)known);
+    CLAIM(tw_pool_find_session(pool, socket, &first) == (uint32_t)any);
+    CLAIM(tw_pool_find_session(pool, socket, &second) == TW_POOL_NONE);
+    CLAIM(tw_pool_find_session(pool, socket, &first) == (uint32_t)any);
+    CLAIM(pool->any_port_count == 0);
+    CLAIM(tw_pool_remove(pool, session) == 0);
+    CLAIM(tw_pool_find_session(pool, socket, &first) == TW_POOL_NONE);
+    CLAIM(add(pool, socket, 0) >= 0 && pool->any_port_count == 1);
+    CLAIM(tw_pool_remove(pool, tw_pool_session(pool, known)) == 0);
+    CLAIM(tw_pool_remove(pool, &pool->sessions[(uint32_t)any]) == 1);
+    CLAIM(pool->any_port_count == 0);
+    CLAIM(tw_pool_bury(pool) == 21);
+}
+
 static void rows_run_out_and_come_back(struct tw_pool *pool)
 {
     const struct tw_endpoint local = at(862);
@@ -113,6 +142,9 @@ int main(void)
     tw_pool_close(&pool);
     CLAIM(tw_pool_open(&pool, SIZE, 3) == 0);
     a_light_session_has_who_is_left(&pool);
+    tw_pool_close(&pool);
+    CLAIM(tw_pool_open(&pool, SIZE, 4) == 0);
+    a_first_packet_names_the_port(&pool);
     tw_pool_close(&pool);
     CLAIM(tw_pool_open(&pool, SIZE, 2) == 0);
     rows_run_out_and_come_back(&pool);

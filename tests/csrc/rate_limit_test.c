@@ -101,14 +101,14 @@ static void a_change_takes_effect_at_once(void)
     tw_rate_limit_set(&rate_limit, 10);
     CLAIM(burst(ipv4(1), START, 20) == 15);
     tw_rate_limit_set(&rate_limit, 0);
-    CLAIM(rate_limit.interval_ns == 0);
+    CLAIM(rate_limit.rate.interval_ns == 0);
     tw_rate_limit_close(&rate_limit);
 }
 
 static void extremes_are_limits_too(void)
 {
     open_at(UINT32_MAX);
-    CLAIM(rate_limit.interval_ns == 1);
+    CLAIM(rate_limit.rate.interval_ns == 1);
     CLAIM(burst(ipv4(1), START, 1000) == 1000);
     tw_rate_limit_close(&rate_limit);
     open_at(1);

@@ -67,8 +67,9 @@ static void the_kernels_stamp_is_not_of_the_future_nor_old(void)
     arrives_by_kernel(NOW - 1, 1);
     arrives_by_kernel(NOW + 1, 0); /* the clock was set back in between */
     arrives_by_kernel(UINT64_MAX, 0);
-    arrives_by_kernel(NOW - 10 * S, 1);
-    arrives_by_kernel(NOW - 10 * S - 1, 0);
+    arrives_by_kernel(NOW - 13 * S, 1); /* the program was stopped meanwhile */
+    arrives_by_kernel(NOW - 3600 * S, 1);
+    arrives_by_kernel(NOW - 3600 * S - 1, 0);
     arrives_by_kernel(1, 0);
 }
 

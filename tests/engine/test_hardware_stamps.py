@@ -129,7 +129,7 @@ def test_batches_with_hardware_stamps(tmp_path: Path) -> None:
     """tests/csrc/hardware_test.c in place of the system calls: it prints each claim that does not hold."""
     reflector = ("batch", "histogram", "t3_error", "outbox", "pool", "index", "rate_limit")
     units = [
-        *(f"reflector/{one}" for one in (*reflector, "client_list")),
+        *(f"reflector/{one}" for one in (*reflector, "admission", "client_list")),
         *(
             f"kernel/{one}"
             for one in ("address", "clock", "cmsg", "device_clock", "options", "stamp")

@@ -1,6 +1,9 @@
 """The rate limit of each client, from outside.  At one packet a second a bucket of 16 hardly fills
 again while a test lasts: what may be reflected beyond it is a slow machine's."""
 
+import socket
+from ipaddress import ip_network
+
 import pytest
 
 from tests.support.reflector_bench import Bench, bound, endpoint, request
@@ -127,3 +130,40 @@ def test_what_is_no_rate_is_refused(rate_limit: int) -> None:
         limited(rate_limit=rate_limit)
     with (bench := limited()).stack, pytest.raises(OverflowError):
         bench.reflector.set_rate_limit(rate_limit)
+
+
+# ---- of light sessions, and of one session
+
+
+def answered(bench: Bench, client: socket.socket) -> int:
+    before = bench.reflector.stats().reflected
+    bench.send(client, *(request(number, bytes(27)) for number in range(SENT)))
+    return bench.reflector.stats().reflected - before
+
+
+def test_strangers_of_a_light_session_have_a_limit_and_its_listed_clients_none() -> None:
+    with (bench := Bench("127.0.0.1", light_rate_limit=SLOW, hash_seed=SEED)).stack:
+        bench.reflector.add_light(bench.local, bench.port)
+        stranger = bench.client()
+        assert 16 <= answered(bench, stranger) < SENT
+        assert bench.drops().keys() == {"rate_limit"}
+        known, _ = bench.session()  # of a session that was asked for
+        assert answered(bench, known) == SENT
+        bench.reflector.set_light_clients([ip_network("127.0.0.0/8")])
+        assert answered(bench, stranger) == SENT
+        bench.reflector.set_light_clients([])
+        bench.reflector.set_light_rate_limit(0)
+        assert answered(bench, stranger) == SENT
+
+
+def test_a_session_has_a_limit_of_its_own() -> None:
+    with (bench := Bench("127.0.0.1")).stack:
+        other, _ = bench.session()
+        client = bench.client()
+        config = SessionConfig(local=bench.local, peer=endpoint(client), rate_limit=SLOW)
+        session = bench.reflector.add(config, None)
+        bench.reflector.start(session)
+        assert 16 <= answered(bench, client) < SENT
+        assert answered(bench, other) == SENT
+        stats = bench.reflector.session_stats(session)
+        assert bench.drops() == {"rate_limit": stats.dropped}

@@ -4,6 +4,7 @@ import errno
 import random
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,6 +27,21 @@ BUDGET_NS = 1_000_000_000  # as much together as may be
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with (opened := Bench(request.param, t3_budget_ns=BUDGET_NS)).stack:
         yield opened
+
+
+def set_no_checksums(bench: Bench, off: bool) -> None:
+    """Without checksums the kernel makes no segments."""
+    if bench.host == "::1":
+        bench.port.setsockopt(socket.IPPROTO_UDP, UDP_NO_CHECK6_TX, off)
+    else:
+        bench.port.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, off)
+
+
+@contextmanager
+def refused_segments(bench: Bench) -> Iterator[None]:
+    set_no_checksums(bench, True)
+    yield
+    set_no_checksums(bench, False)
 
 
 def require_segments(bench: Bench, count: int) -> None:
@@ -134,14 +150,36 @@ def test_light_sessions_do_not_mix_their_peers(bench: Bench) -> None:
     require_segments(bench, BATCH)
 
 
-def test_refused_once_they_leave_one_by_one_for_good(bench: Bench) -> None:
+def test_what_one_peer_makes_the_kernel_refuse_takes_segments_from_no_other(bench: Bench) -> None:
+    """A burst of light requests that are longer than the way back takes: the others stay fast."""
+    bench.reflector.add_light(bench.local, bench.port)
+    far, near = bench.client(), bench.client()
+    if bench.host == "::1":
+        far.setsockopt(socket.IPPROTO_UDP, UDP_NO_CHECK6_RX, 1)
+    for client in (far, near):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    with refused_segments(bench):
+        bench.send(far, *(request(number, bytes(2000)) for number in range(BATCH)))
+        assert len(replies_of(far, BATCH)) == BATCH
+    assert bench.reflector.stats().counters["segmented"] == 0
+    for client, length in ((near, 2000), (near, 100), (far, 100)):
+        before = bench.reflector.stats().counters["segmented"]
+        bench.send(client, *(request(number, bytes(length)) for number in range(BATCH)))
+        assert len(replies_of(client, BATCH)) == BATCH
+        assert bench.reflector.stats().counters["segmented"] >= before + BATCH - FEW
+    before = bench.reflector.stats().counters["segmented"]
+    bench.send(far, *(request(number, bytes(2000)) for number in range(BATCH)))
+    assert len(replies_of(far, BATCH)) == BATCH
+    assert bench.reflector.stats().counters["segmented"] == before
+    assert bench.reflector.stats().counters["segments_refused"] == 1
+
+
+def test_refused_once_they_leave_one_by_one_for_a_while(bench: Bench) -> None:
     """The kernel makes no segments where it makes no checksums."""
     client, session = bench.session()
     if bench.host == "::1":
-        bench.port.setsockopt(socket.IPPROTO_UDP, UDP_NO_CHECK6_TX, 1)
         client.setsockopt(socket.IPPROTO_UDP, UDP_NO_CHECK6_RX, 1)
-    else:
-        bench.port.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+    set_no_checksums(bench, True)
     for rounds in (1, 2):
         bench.send(client, *(request(number, bytes(100)) for number in range(BATCH)))
         assert len(replies_of(client, BATCH)) == BATCH

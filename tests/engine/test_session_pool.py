@@ -51,6 +51,28 @@ def test_a_stale_id_is_no_session(bench: Bench) -> None:
     bench.exchange(client, request())
 
 
+def test_what_is_still_queued_when_the_last_session_ends_is_counted(bench: Bench) -> None:
+    client, session = bench.session()
+    for number in range(70):  # more than one batch
+        client.sendto(request(number), bench.local.sockaddr)
+    bench.reflector.remove(session)
+    bench.reflector.step(0)
+    assert bench.drops() == {"no_session": 70}
+    assert bench.reflector.stats().sockets == 0
+
+
+def test_what_the_buffer_lost_before_the_last_session_ended_is_counted() -> None:
+    with (bench := Bench("127.0.0.1", receive_buffer=1)).stack:
+        client, session = bench.session()
+        for number in range(100):
+            client.sendto(request(number), bench.local.sockaddr)
+        bench.reflector.remove(session)
+        bench.reflector.step(0)
+        stats = bench.reflector.stats()
+        assert stats.received + stats.counters["overflows"] == 100
+        assert stats.counters["overflows"] > 0
+
+
 def test_the_port_is_free_after_its_last_session(bench: Bench) -> None:
     (client, first), (_, second) = bench.session(), bench.session()
     bench.port.close()

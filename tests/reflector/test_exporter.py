@@ -200,7 +200,13 @@ def plain(state: ResponderState) -> dict[str, float]:
         "twamp_start_time_seconds": datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC).timestamp(),
         "twamp_reloads_total": status["reloads"],
     }
-    for name in ("truncated_control", "refused_stamps", "segments_refused", "turns"):
+    for name in (
+        "truncated_control",
+        "refused_stamps",
+        "segments_refused",
+        "zero_error_estimates",
+        "turns",
+    ):
         result[f"twamp_reflector_{name}_total"] = engine_counter(packets, name)
     result["twamp_reflector_receive_buffer_overflows_total"] = engine_counter(packets, "overflows")
     result["twamp_reflector_packets_segmented_total"] = engine_counter(packets, "segmented")

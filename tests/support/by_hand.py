@@ -53,7 +53,9 @@ class Responder:
         config = ReflectorConfig(**options)
         async with (
             SessionReflector(
-                maximum_sessions=config.maximum_sessions, rate_limit=config.rate_limit
+                maximum_sessions=config.maximum_sessions,
+                rate_limit=config.rate_limit,
+                error_estimate=config.error_estimate,
             ) as reflector,
             Server(config, reflector, users) as server,
         ):
@@ -142,10 +144,10 @@ class Probe:
         fields.setdefault("timeout", interval_from_ns(2 * SECOND))
         return RequestTWSession(**{"ip_version": version, "sender_port": self.port} | fields)
 
-    def send(self, port: int, host: str | None = None) -> int:
+    def send(self, port: int, host: str | None = None, error_estimate: int = 1) -> int:
         number = next(self._numbers)
         default = "::1" if self.sock.family == socket.AF_INET6 else "127.0.0.1"
-        packet = SenderPacket(number, 0, 1, padding=bytes(27))
+        packet = SenderPacket(number, 0, error_estimate, padding=bytes(27))
         self.sock.sendto(bytes(packet), (host or default, port))
         return number
 

@@ -73,7 +73,7 @@ class ReflectorConfig(Config):
     )
     light: bool = option(
         False,
-        "also reflect without TWAMP-Control (TWAMP Light, STAMP), for clients of the client-list",
+        "also reflect without TWAMP-Control (TWAMP Light), for clients of the client-list",
         read=flag,
         restart=True,
     )
@@ -153,6 +153,31 @@ class ReflectorConfig(Config):
         range="0-10000000",
     )
 
+    light_rate_limit: int = option(
+        1000,
+        "test packets of --light reflected per second for one client address while there is no "
+        "client-list; 0: no limit",
+        range="0-10000000",
+    )
+    session_rate_limit: int = option(
+        0,
+        "test packets of one session reflected per second; 0: no limit",
+        range="0-10000000",
+    )
+    error_estimate: str = option(
+        "accept",
+        "a test packet whose Error Estimate has Multiplier 0: accept (reflect and count it), or drop",
+        read=one_of("accept", "drop"),
+        metavar="WHAT",
+        restart=True,
+    )
+    port_translation: bool = option(
+        False,
+        "let the first packet of a started session name its Sender Port, for clients whose NAT "
+        "changes ports",
+        read=flag,
+    )
+
     mode: tuple[str, ...] = option(
         (),
         "security mode to offer, repeatable, or no-MODE to leave one out; "
@@ -194,7 +219,7 @@ class ReflectorConfig(Config):
     )
     timestamp_format: str = option(
         "ntp",
-        "format of the timestamps in replies: ntp or ptp",
+        "format of the timestamps in replies of --light: ntp or ptp",
         read=one_of("ntp", "ptp"),
         restart=True,
         metavar="FORMAT",

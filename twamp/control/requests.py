@@ -80,6 +80,7 @@ class Asked(NamedTuple):
     dscp: int
     padding_length: int
     timeout_ns: int
+    is_client: bool = True  # the peer's address is that of the client
 
 
 def judge(
@@ -111,6 +112,7 @@ def judge(
         dscp=request.type_p_descriptor >> 24,
         padding_length=request.padding_length,
         timeout_ns=ns_from_interval(request.timeout),
+        is_client=peer.address == client.address,
     )
 
 

@@ -110,6 +110,8 @@ class Sessions:
         self.rules = Rules.of(config)
         self._refwait_ns = config.test_inactivity_timeout * NS
         self._most_linger_ns = config.maximum_timeout * NS
+        self._rate_limit = config.session_rate_limit
+        self._port_translation = config.port_translation
 
     def __iter__(self) -> Iterator[GrantedSession]:
         return iter(list(self._all))
@@ -194,6 +196,13 @@ class Sessions:
         self._lingering.discard(session)
         self._all.pop(session, None)
         self._ports.release(session.local, session.asked.peer)
+        if stats.zero_error_estimates:
+            logger.warning(
+                "%s: %d packets had an Error Estimate with Multiplier 0, which RFC 4656 calls corrupt"
+                " (error-estimate)",
+                session,
+                stats.zero_error_estimates,
+            )
         logger.info(
             "%s ended (%s): %d packets received, %d reflected, %d dropped",
             session,
@@ -287,9 +296,11 @@ class Sessions:
         )
 
     def _open(self, local: Endpoint, asked: Asked, protected: Protected) -> int:
+        translated = self._port_translation and asked.is_client
         config = SessionConfig(
             local=local,
-            peer=asked.peer,
+            peer=asked.peer._replace(port=0) if translated else asked.peer,
+            rate_limit=self._rate_limit,
             dscp=asked.dscp,
             mode=protected.mode,
             keys=protected.keys,

@@ -53,14 +53,18 @@ class SessionConfig:
     """One session: its two addresses and ports, its mode and keys, and the DSCP of its replies (0..63)."""
 
     local: Endpoint  # Receiver Address, Receiver Port
-    peer: Endpoint  # Sender Address, Sender Port
+    peer: (
+        Endpoint  # Sender Address, Sender Port; port 0: that of its first packet once it is started
+    )
     dscp: int = 0
     mode: int = 1  # 1 unauthenticated, 2 authenticated, 4 encrypted
     keys: PacketKeys | None = None  # of the secured modes
+    rate_limit: int = 0  # packets per second that are reflected; 0: no limit
 
 
 _TIMESTAMPS = enum_names("tw_timestamp", "TW_TIMESTAMP_")
 _FORMATS = enum_names("tw_format", "TW_FORMAT_")
+_ZERO_ERRORS = {"drop": 0, "accept": 1}
 
 
 def clock_synchronized() -> bool:
@@ -111,12 +115,15 @@ class SessionReflector:
     chunks under one T3 each, as large as ``t3_budget_ns`` allows (more is faster, and the last of a
     chunk leaves that much later than it says), or of ``tx_batch`` replies where that is not 0.
     With ``t3_correction`` most of the least recent delay between T3 and departure is added to T3.
-    ``rate_limit`` is for :meth:`set_rate_limit`.
+    ``rate_limit`` is for :meth:`set_rate_limit`, ``light_rate_limit`` for :meth:`set_light_rate_limit`.
+    ``error_estimate`` says what becomes of requests whose Error Estimate has Multiplier 0 (RFC 4656 section
+    4.1.2 calls them corrupt): ``drop``, or ``accept``: they are answered and counted.
 
     ``timestamp`` says which clock gives the Receive Timestamp: ``kernel``, ``user`` (this program reads
     it), ``auto``: the kernel if it can, or ``hardware``: the network device, if it stamps and
     :meth:`set_clock_models` has given a model of its clock, else as ``auto``.  ``timestamp_format`` is that
-    of both Timestamps of a reply: ``ntp``, or ``ptp`` (RFC 8186), of a PTP clock that runs on UTC.
+    of both Timestamps of a light session's reply: ``ntp``, or ``ptp`` (RFC 8186), of a PTP clock that runs on
+    UTC; other sessions have not negotiated it, and have NTP's.
     ValueError for another name.  OSError when the system has no room, or the kernel cannot stamp though it
     must.
 
@@ -135,6 +142,8 @@ class SessionReflector:
         t3_budget_ns: int = T3_BUDGET_NS,
         t3_correction: bool = False,
         rate_limit: int = 0,  # 0..2^32-1
+        light_rate_limit: int = 0,  # 0..2^32-1
+        error_estimate: str = "drop",
         timestamp: str = "auto",
         timestamp_format: str = "ntp",
         spin_us: int = 0,
@@ -155,6 +164,8 @@ class SessionReflector:
             "t3_budget_ns": t3_budget_ns,
             "t3_correction": t3_correction,
             "rate_limit": rate_limit,
+            "light_rate_limit": light_rate_limit,
+            "takes_zero_error": _named("error_estimate", error_estimate, _ZERO_ERRORS),
             "timestamp": _named("timestamp", timestamp, _TIMESTAMPS),
             "timestamp_format": _named("timestamp_format", timestamp_format, _FORMATS),
             "spin_us": spin_us,
@@ -267,6 +278,7 @@ class SessionReflector:
                 "peer": native_endpoint(config.peer),
                 "dscp": config.dscp,
                 "mode": config.mode,
+                "rate_limit": config.rate_limit,
                 "keys": native_keys(config.keys),
             },
         )
@@ -280,7 +292,7 @@ class SessionReflector:
     def add_light(self, local: Endpoint, sock: socket.socket | None) -> int:
         """Adds a session of every peer that has none of its own at ``local``, and returns its id.
 
-        It is TWAMP Light (RFC 5357 Appendix I), and STAMP without state (RFC 8762): there is no control
+        It is TWAMP Light (RFC 5357 Appendix I): there is no control
         connection, each reply has the number and the DSCP of its request, and what is shorter than its
         reply (41 octets) is dropped.  ``local`` may be a wildcard address (of IPv6 with IPV6_V6ONLY set):
         a reply leaves from the address that was asked.  It is started, and removed like any other; the
@@ -314,6 +326,11 @@ class SessionReflector:
         """
         with self._lock:
             check(lib.tw_reflector_set_rate_limit(self._opened, rate_limit))
+
+    def set_light_rate_limit(self, rate_limit: int) -> None:
+        """Limits the packets per second of one client of light sessions while everybody may use them."""
+        with self._lock:
+            check(lib.tw_reflector_set_light_rate_limit(self._opened, rate_limit))
 
     def start(self, session_id: int) -> None:
         """Starts reflecting a session's packets (Start-Sessions).  OSError ENOENT for a stale id."""

@@ -48,6 +48,10 @@ COUNTERS: Final[Mapping[str, CounterRow]] = MappingProxyType(
             "reflector_segments_refused",
             "Sends of segments that the kernel refused; the replies left one by one.",
         ),
+        "zero_error_estimates": CounterRow(
+            "reflector_zero_error_estimates",
+            "Test packets answered though their Error Estimate has Multiplier 0.",
+        ),
         "turns": CounterRow(
             "reflector_turns",
             "Turns of the reflecting loop; it makes one a second even without packets.",
@@ -63,6 +67,7 @@ class SessionStats:
     received: int
     reflected: int
     dropped: int
+    zero_error_estimates: int = 0  # of the reflected: requests with Multiplier 0
     last_packet_ns: int  # CLOCK_MONOTONIC of the last good one while started; 0 = none yet
     last_received_sequence: int | None = None  # the sender's; None while no good packet came
     last_sent_sequence: int | None = None  # the reflector's own; None while nothing was reflected
@@ -76,6 +81,7 @@ class SessionStats:
             received=native.received,
             reflected=native.reflected,
             dropped=native.dropped,
+            zero_error_estimates=native.zero_error_estimates,
             last_packet_ns=native.last_packet_ns,
             last_received_sequence=native.last_received_sequence if good else None,
             last_sent_sequence=native.last_sent_sequence if native.reflected else None,

@@ -126,6 +126,10 @@ class Workers:
         for reflector in self._reflectors:
             reflector.set_rate_limit(rate_limit)
 
+    def set_light_rate_limit(self, rate_limit: int) -> None:
+        for reflector in self._reflectors:
+            reflector.set_light_rate_limit(rate_limit)
+
     def set_light_clients(self, prefixes: Iterable[IPv4Network | IPv6Network]) -> None:
         prefixes = list(prefixes)
         for reflector in self._reflectors:

@@ -149,6 +149,8 @@ def _make_reflector(config: ReflectorConfig, cpu: int | None, timestamp: str) ->
         t3_correction=config.t3_correction,
         hash_seed=secrets.randbits(64),
         rate_limit=config.rate_limit,
+        light_rate_limit=config.light_rate_limit,
+        error_estimate=config.error_estimate,
         timestamp=timestamp,
         timestamp_format=config.timestamp_format,
         spin_us=config.spin_us,

@@ -1,4 +1,4 @@
-"""Test sessions without TWAMP-Control: TWAMP Light (RFC 5357 Appendix I) and stateless STAMP (RFC 8762)."""
+"""Test sessions without TWAMP-Control: TWAMP Light (RFC 5357 Appendix I)."""
 
 import socket
 from collections.abc import Sequence

@@ -216,9 +216,11 @@ class Responder:
         try:
             self.reflector.set_light_clients(config.client_list)
             self.reflector.set_rate_limit(config.rate_limit)
+            self.reflector.set_light_rate_limit(config.light_rate_limit)
         except OSError:
             self.reflector.set_light_clients(before.client_list)
             self.reflector.set_rate_limit(before.rate_limit)
+            self.reflector.set_light_rate_limit(before.light_rate_limit)
             raise
 
     def _apply(self, change: Change) -> None:
