@@ -84,7 +84,7 @@ def test_a_line_says_what_happened_and_when() -> None:
     interval = next(one for seed in range(99) if (one := an_interval(seed)).tally.reordered)
     metrics = interval.results().total
     line = interval_line(interval, interval.results(), Style(), named=True)
-    assert line.startswith("1970-01-01T00:00:00–1970-01-01T00:00:01 target: ")
+    assert line.startswith("1970-01-01T00:00:00+00:00–1970-01-01T00:00:01+00:00 target: ")
     assert f"{metrics.sent} sent, {metrics.lost} lost (" in line
     delay = metrics.round_trip.delay
     assert delay.minimum is not None

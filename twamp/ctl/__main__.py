@@ -4,11 +4,17 @@ It asks the responder's UNIX socket (:mod:`twamp.reflector.status_socket`) for a
 :class:`~twamp.reflector.state.ResponderState`.
 """
 
+import sys
+
+from twamp import program
+
+if __name__ == "__main__":  # before the imports that take time, during which Ctrl-C may come
+    sys.exit(program.twampctl())
+
 import argparse
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -207,7 +213,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # head, less
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

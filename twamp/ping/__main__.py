@@ -1,11 +1,17 @@
 """The program ``twping``: measures once or continuously, or reports a saved run."""
 
+import sys
+
+from twamp import program
+
+if __name__ == "__main__":  # before the imports that take time, during which Ctrl-C may come
+    sys.exit(program.twping())
+
 import asyncio
 import contextlib
 import functools
 import logging
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import uvloop
@@ -128,7 +134,3 @@ def report_saved(arguments: Sequence[str]) -> int:
     if run.said_of_it:
         complain(run.said_of_it)
     return print_report(Results.of([*map(in_table, run.measurements)]), config, run.configuration)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,12 @@
 """The responder's program, ``twampd``: options, signals, privileges; see :mod:`~twamp.reflector.responder`."""
 
+import sys
+
+from twamp import program
+
+if __name__ == "__main__":  # before the imports that take time, during which Ctrl-C may come
+    sys.exit(program.twampd())
+
 import argparse
 import asyncio
 import contextlib
@@ -7,7 +14,6 @@ import logging
 import os
 import resource
 import signal
-import sys
 from collections.abc import Sequence
 
 import uvloop
@@ -103,6 +109,7 @@ async def respond(responder: Responder) -> None:
         loop.add_signal_handler(signal.SIGTERM, responder.drain)
         loop.add_signal_handler(signal.SIGHUP, responder.reload)
         loop.add_signal_handler(signal.SIGUSR1, responder.dump)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, program.HELD_BACK)
         await responder.wait()
 
 
@@ -159,7 +166,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"twampd: {where}{error.strerror or error}", file=sys.stderr)
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

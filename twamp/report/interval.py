@@ -5,8 +5,8 @@ histogram and are right to 0.1 %.
 """
 
 import json
-import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
@@ -80,7 +80,8 @@ def _troubles(metrics: Metrics) -> list[str]:
 
 
 def _clock_time(unix_ns: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(unix_ns // NS))
+    """Local time, with its offset."""
+    return datetime.fromtimestamp(unix_ns // NS).astimezone().isoformat()
 
 
 # ---- JSON ----------------------------------------------------------------------------------------
