@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,12 @@ def test_a_system_error_is_explained_with_its_remedy(number: int) -> None:
 def test_without_a_remedy_the_text_stands_alone() -> None:
     assert explain(OSError(errno.EIO, "broken"), TWPING_REMEDIES) == "broken"
     assert explain(OSError("no number"), {errno.EIO: "mend it"}) == "no number"
+
+
+def test_the_file_of_an_error_is_named() -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        Path("/nonexistent/keys").read_text()
+    assert explain(caught.value, {}) == "/nonexistent/keys: No such file or directory"
 
 
 def test_another_error_is_one_line() -> None:

@@ -98,6 +98,15 @@ def test_no_free_port_is_an_error_with_a_remedy() -> None:
     )
 
 
+def test_a_range_that_needs_a_privilege_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(OSError, match=r"UDP ports 100-200 need CAP_NET_BIND_SERVICE: run as root"):
+        bind(LOOPBACK, ports_to_try((100, 200)), (100, 200), None)
+
+
 def test_an_address_of_another_host_is_an_error_at_once() -> None:
     elsewhere = Endpoint(ip_address("192.0.2.1"), 0)
     with pytest.raises(OSError, match=rf"Errno {errno.EADDRNOTAVAIL}\]"):

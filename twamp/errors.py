@@ -15,6 +15,7 @@ with the remedy where there is one.
 """
 
 import errno
+import os
 from collections.abc import Mapping
 
 
@@ -82,5 +83,7 @@ def explain(error: BaseException, remedies: Mapping[int, str]) -> str:
     if not isinstance(error, OSError):
         return " ".join(str(error).split())
     text = error.strerror or str(error)
+    if isinstance(error.filename, str | os.PathLike):
+        text = f"{os.fspath(error.filename)}: {text}"
     remedy = remedies.get(error.errno or 0)
     return f"{text}; {remedy}" if remedy else text

@@ -137,6 +137,7 @@ def bind(
     local: Endpoint, ports: Iterator[int], port_range: tuple[int, int], interface: str | None
 ) -> socket.socket:
     """A UDP socket on the first of ``ports`` that is free; raises :class:`OSError` when none is."""
+    refusals = set()
     sock = udp_socket(local.ip_version, interface)
     try:
         for port in ports:
@@ -145,9 +146,16 @@ def bind(
             except OSError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                     raise
+                refusals.add(error.errno)
             else:
                 return sock
         low, high = port_range
+        if refusals == {errno.EACCES}:
+            raise OSError(
+                errno.EACCES,
+                f"UDP ports {low}-{high} need CAP_NET_BIND_SERVICE: run as root, or give ports from "
+                "1024 on with --port-range",
+            )
         raise OSError(
             errno.EADDRINUSE,
             f"no free UDP port in {low}-{high}; give more with --port-range, or 0 for any",

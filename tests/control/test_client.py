@@ -208,6 +208,15 @@ def test_a_server_that_hangs_up_is_an_error(script: Script) -> None:
         scripted(script, request)
 
 
+@pytest.mark.parametrize(
+    ("port", "dscp", "fault"),
+    [(99999, 0, "port 99999"), (0, 0, "port 0"), (-1, 0, "port -1"), (862, 64, "DSCP 64")],
+)
+def test_a_port_or_a_dscp_that_there_cannot_be_is_refused(port: int, dscp: int, fault: str) -> None:
+    with pytest.raises(ValueError, match=f"{fault} is out of range"):
+        asyncio.run(ControlClient.connect("127.0.0.1", port, dscp=dscp))
+
+
 def test_messages_out_of_turn_are_our_own_error() -> None:
     async def use(client: ControlClient) -> None:
         with pytest.raises(LocalProtocolError, match="StopSessions is not for the Control-Client"):

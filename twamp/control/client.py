@@ -162,7 +162,12 @@ class ControlClient:
         ``AF_INET6`` or 0; ``source_address``: an address of this machine, or a name of one; ``dscp``
         marks the control packets; ``vanished_after``: seconds of silence of the Server's host after which
         the connection has failed, up to ``LONGEST_PATIENCE`` (a cut that heals earlier does no harm).
+        Raises ValueError for a port or a DSCP that there cannot be.
         """
+        if not 1 <= port <= 65535:  # the system would take it modulo 65536
+            raise ValueError(f"port {port} is out of range; it goes from 1 to 65535")
+        if not 0 <= dscp <= 63:
+            raise ValueError(f"DSCP {dscp} is out of range; it goes from 0 to 63")
         prepare = functools.partial(
             prepare_socket,
             source_address=source_address,
