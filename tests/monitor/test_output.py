@@ -1,7 +1,13 @@
 """Where the lines of a continuous measurement go."""
 
 import io
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from twamp.monitor.output import RotatingFile, StreamOutput
 
@@ -88,3 +94,50 @@ def test_a_stream_has_the_head_once() -> None:
     output.write("1\n")
     output.write("2\n")
     assert stream.getvalue() == "head\n1\n2\n"
+
+
+@contextmanager
+def room_for(octets: int) -> Iterator[None]:
+    """A file takes so many octets at most, as on a disk that fills up: a write takes what has room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_half_a_line_is_cut_off_and_writing_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    output = RotatingFile(str(path), head="head\n")
+    output.write("line 1\n")
+    with room_for(15):
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large"):
+                output.write("line 2\n")
+            assert path.read_text() == "head\nline 1\n"
+    output.write("line 3\n")
+    output.close()
+    assert path.read_text() == "head\nline 1\nline 3\n"
+
+
+def test_a_head_that_has_no_room_is_written_later(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    output = RotatingFile(str(path), head="head\n")
+    with room_for(3), pytest.raises(OSError, match="File too large"):
+        output.write("line 1\n")
+    output.write("line 2\n")
+    output.close()
+    assert path.read_text() == "head\nline 2\n"
+
+
+def test_a_line_is_not_glued_to_half_a_line_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("line 1\nlin")
+    output = RotatingFile(str(path))
+    output.write("line 2\n")
+    output.write("line 3\n")
+    output.close()
+    assert path.read_text() == "line 1\nlin\nline 2\nline 3\n"

@@ -44,7 +44,7 @@ class Monitor:
         self._prober = prober
         self._form = Form(options)
         self._ended = asyncio.Event()
-        self._cannot_write = False
+        self._unwritten = 0  # parts of the report, while there is no room for them
         self._interrupted = False
         self._watches: list[Watch] = []
 
@@ -130,11 +130,15 @@ class Monitor:
             if not self._ended.is_set():
                 self.stop()
         except OSError as error:
-            if not self._cannot_write:
+            if not self._unwritten:
                 self._warn(f"the report cannot be written: {error.strerror}; measuring goes on")
-            self._cannot_write = True
+            self._unwritten += 1
         else:
-            self._cannot_write = False
+            if self._unwritten:
+                self._warn(
+                    f"the report is written again; {self._unwritten} parts of it are missing"
+                )
+            self._unwritten = 0
 
     # ---- metrics ---------------------------------------------------------------------------------
 

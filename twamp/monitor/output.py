@@ -5,7 +5,9 @@ on; the oldest is deleted.  A line is never split.  If another program moves the
 begun.  The stream and every file begin with the head of their form, if it has one.
 """
 
+import contextlib
 import os
+from pathlib import Path
 from typing import IO, Protocol
 
 
@@ -44,6 +46,7 @@ class RotatingFile:
         self._head = head.encode()
         self._size = size
         self._count = count
+        self._is_split = False  # the file ends in half a line
         self._file = self._open()
 
     def write(self, text: str) -> None:
@@ -56,15 +59,34 @@ class RotatingFile:
             self._rotate()
         if not self._file.tell():
             octets = self._head + octets
-        self._file.write(octets)
-        self._file.flush()
+        elif self._is_split:
+            octets = b"\n" + octets
+        self._write_whole(octets)
+        self._is_split = False
 
     def close(self) -> None:
         self._file.close()
 
+    def _write_whole(self, octets: bytes) -> None:
+        """Writes all of it, or nothing."""
+        begin, written = self._file.tell(), 0
+        try:
+            while written < len(octets):  # a disk that fills up takes a part
+                written += self._file.write(octets[written:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                if self._file.seek(0, os.SEEK_END) == begin + written:  # the end is ours
+                    self._file.truncate(begin)
+                    self._file.seek(begin)
+            raise
+
     def _open(self) -> IO[bytes]:
         # Unbuffered: what could not be written (a full disk) is not tried again with the next line.
-        return open(self._path, "ab", buffering=0)
+        file = Path(self._path).open("a+b", buffering=0)
+        length = file.seek(0, os.SEEK_END)
+        # Of a program that was killed, or of another one.
+        self._is_split = length > 0 and os.pread(file.fileno(), 1, length - 1) != b"\n"
+        return file
 
     def _was_moved(self) -> bool:
         try:
