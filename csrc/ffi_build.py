@@ -21,7 +21,7 @@ SHARED_HEADERS = (  # in the order of their includes
     "api/columns.h",
     "api/privileges.h",
 )
-DROPPED_LINES = ("#include", "#pragma", "#if", "#endif")
+DROPPED_LINES = ("#include", "#pragma", "#if", "#error", "#endif")
 WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla"
 
 

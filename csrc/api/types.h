@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef __SIZEOF_INT128__
+#error "twamp needs a compiler with __int128, which those for 32-bit processors lack"
+#endif
+
 #define TW_PACKET_MAX 65507 /* the largest UDP payload over IPv4 */
 #define TW_BATCH      64    /* packets taken from a socket in one call */
 

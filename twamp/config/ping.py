@@ -114,6 +114,13 @@ class PingConfig(Config):
         flags=("-D",),
         metavar="DSCP",
     )
+    control_dscp_value: int = option(
+        0,
+        "DSCP of the control packets, a number or a name such as CS6",
+        range="0-63",
+        read=dscp,
+        metavar="DSCP",
+    )
     port_range: tuple[int, int] = option(
         (8760, 9960),
         "UDP ports to send from; 0: any",

@@ -45,6 +45,7 @@ OF_THE_PROGRAM = frozenset(
 OF_A_TARGET = frozenset(
     {
         *("count", "interval", "loss_timeout", "port_range", "test_dscp_value", "padding"),
+        "control_dscp_value",
         *("source_address", "interface", "ipv4", "ipv6", "zero_addresses", "session_count"),
         *("hwtstamp", "control_port", "auth_mode", "user", "key_file", "maximum_pbkdf2_count"),
         *("zero_padding", "fail"),

@@ -143,6 +143,7 @@ class TwampSessions:
                 source_address=config.source_address,
                 family=family,
                 interface=config.interface,
+                dscp=config.control_dscp_value,
                 credentials=self.credentials,
                 modes=modes_of(config.auth_mode),
                 maximum_count=config.maximum_pbkdf2_count,
