@@ -69,7 +69,7 @@ def test_intervals_are_lines_and_an_interrupt_brings_the_totals() -> None:
         lines = [twping.line() for _ in range(3)]
         for line in lines:
             assert re.fullmatch(
-                r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)–\S+ \d+ sent, \d+ lost \(\d+\.\d{3}%\)"
+                r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)–\S+ \d+ sent, \d+ lost \(\d+\.\d{3}%\)"
                 r"(, round-trip time min/median/P99/max = \S+ ms, jitter = \S+ ms \(P95-P50\))?.*\n",
                 line,
             ), line

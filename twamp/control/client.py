@@ -164,10 +164,7 @@ class ControlClient:
         the connection has failed, up to ``LONGEST_PATIENCE`` (a cut that heals earlier does no harm).
         Raises ValueError for a port or a DSCP that there cannot be.
         """
-        if not 1 <= port <= 65535:  # the system would take it modulo 65536
-            raise ValueError(f"port {port} is out of range; it goes from 1 to 65535")
-        if not 0 <= dscp <= 63:
-            raise ValueError(f"DSCP {dscp} is out of range; it goes from 0 to 63")
+        _require_possible(port, dscp)
         prepare = functools.partial(
             prepare_socket,
             source_address=source_address,
@@ -430,6 +427,13 @@ class ControlClient:
                 accept=accept,
                 section=section,
             )
+
+
+def _require_possible(port: int, dscp: int) -> None:
+    if not 1 <= port <= 65535:  # the system would take it modulo 65536
+        raise ValueError(f"port {port} is out of range; it goes from 1 to 65535")
+    if not 0 <= dscp <= 63:
+        raise ValueError(f"DSCP {dscp} is out of range; it goes from 0 to 63")
 
 
 def _names(modes: Modes) -> str:

@@ -6,8 +6,8 @@ begun.  The stream and every file begin with the head of their form, if it has o
 """
 
 import contextlib
+import io
 import os
-from pathlib import Path
 from typing import IO, Protocol
 
 
@@ -80,9 +80,9 @@ class RotatingFile:
                     self._file.seek(begin)
             raise
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> io.FileIO:
         # Unbuffered: what could not be written (a full disk) is not tried again with the next line.
-        file = Path(self._path).open("a+b", buffering=0)
+        file = io.FileIO(self._path, "a+b")
         length = file.seek(0, os.SEEK_END)
         # Of a program that was killed, or of another one.
         self._is_split = length > 0 and os.pread(file.fileno(), 1, length - 1) != b"\n"
