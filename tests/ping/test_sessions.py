@@ -147,3 +147,16 @@ def test_no_connection_is_one_line_with_a_remedy(
     error = capsys.readouterr().err
     assert re.fullmatch(r"twping: .+\n", error)
     assert said in error
+
+
+def test_control_packets_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks: list[int] = []
+
+    async def refuse(*_: object, dscp: int, **__: object) -> None:
+        marks.append(dscp)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("twamp.control.client.ControlClient.connect", refuse)
+    assert main(["127.0.0.1", "--control-dscp-value", "CS6", "-D", "EF"]) == 1
+    assert main(["127.0.0.1", "-D", "EF"]) == 1
+    assert marks == [48, 0]

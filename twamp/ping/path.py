@@ -33,6 +33,7 @@ class PathOptions(TypedDict, total=False):
     deadline: Seconds
     port_range: tuple[int, int] | str | int
     test_dscp_value: int | str
+    control_dscp_value: int | str
     padding: int
     source_address: str | None
     interface: str | None
