@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.by_hand import ANSWER_WITHIN, run
-from twamp.control.acceptor import ACCEPTS_AT_ONCE, Acceptor
+from twamp.control.acceptor import Acceptor
 
 
 @asynccontextmanager
 async def accepting(
-    admit: Callable[[socket.socket], bool], events: Counter[str]
+    admit: Callable[[socket.socket], float], events: Counter[str]
 ) -> AsyncIterator[Callable[[], socket.socket]]:
     """An acceptor, and a function that connects to it."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
@@ -33,17 +33,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-@pytest.mark.parametrize(("goes_on", "at_once"), [(True, ACCEPTS_AT_ONCE), (False, 1)])
-def test_a_crowd_is_accepted_in_more_turns_than_one(goes_on: bool, at_once: int) -> None:
+@pytest.mark.parametrize(("share", "at_once"), [(1.0, 1), (0.25, 4), (0.4, 3)])
+def test_a_crowd_is_accepted_in_more_turns_than_one(share: float, at_once: int) -> None:
     async def test() -> None:
         admitted: list[socket.socket] = []
 
-        def admit(sock: socket.socket) -> bool:
+        def admit(sock: socket.socket) -> float:
             admitted.append(sock)
-            return goes_on
+            return share
 
         async with accepting(admit, Counter()) as connect:
-            clients = [connect() for _ in range(ACCEPTS_AT_ONCE + 1)]
+            clients = [connect() for _ in range(5)]
             while not admitted:
                 await asyncio.sleep(0)  # one turn
             assert len(admitted) == at_once
@@ -74,11 +74,11 @@ def test_it_goes_on_after_any_error_and_tells_it_once(
         admitted: list[socket.socket] = []
         events: Counter[str] = Counter()
 
-        def admit(sock: socket.socket) -> bool:
+        def admit(sock: socket.socket) -> float:
             if events["accept_failed"] < 3:
                 raise error
             admitted.append(sock)
-            return True
+            return 1.0
 
         async with accepting(admit, events) as connect:
             clients = [connect() for _ in range(4)]

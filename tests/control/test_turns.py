@@ -20,6 +20,7 @@ def test_a_client_with_many_connections_has_every_other_turn() -> None:
         turns, done = Turns(), list[str]()
         flood = [asyncio.create_task(work(turns, "flood", done, 5)) for _ in range(20)]
         await asyncio.sleep(0)
+        assert (turns.waiting("flood"), turns.waiting("calm")) == (20, 0)
         await work(turns, "calm", done, 5)
         assert done.count("flood") <= 7
         await asyncio.gather(*flood)

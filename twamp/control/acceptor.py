@@ -12,21 +12,21 @@ from twamp.errors import explain
 
 logger = logging.getLogger("twamp.server")
 
-ACCEPTS_AT_ONCE = 4  # of one listener in a turn of the event loop
 ACCEPT_PAUSE = 0.1  # seconds without accepting when descriptors have run out
 
 
 class Acceptor:
     """Accepts what comes to one listening socket, and gives each connection to ``admit``.
 
-    ``admit`` returns False when no other should come in this turn of the loop.  Nothing ends an acceptor but
-    :meth:`close`: after an error, also one of ``admit``, it pauses and goes on.
+    ``admit`` returns its share of a turn of the event loop, between 0 and 1: after a whole turn the others
+    have theirs.  Nothing ends an acceptor but :meth:`close`: after an error, also one of ``admit``, it
+    pauses and goes on.
     """
 
     def __init__(
         self,
         listener: socket.socket,
-        admit: Callable[[socket.socket], bool],
+        admit: Callable[[socket.socket], float],
         events: Counter[str],
     ) -> None:
         self._listener = listener
@@ -44,7 +44,8 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
 
     def _accept_some(self) -> None:
-        for _ in range(ACCEPTS_AT_ONCE):
+        share = 0.0
+        while share < 1:
             try:
                 sock, _ = self._listener.accept()
             except BlockingIOError:
@@ -54,14 +55,12 @@ class Acceptor:
                 return
             try:
                 sock.setblocking(False)
-                goes_on = self._admit(sock)
+                share += self._admit(sock)
             except Exception as error:
                 sock.close()
                 self._fail(error)
                 return
             self._failing = False
-            if not goes_on:
-                return
 
     def _fail(self, error: Exception) -> None:
         # EMFILE, ENFILE, ENOBUFS: the backlog keeps the client; ECONNABORTED: it has gone.

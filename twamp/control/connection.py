@@ -182,6 +182,8 @@ class Connection:
         self._watch()
         self._watch_duration()
         await self._service.turns.take(self._client)
+        if self.channel.is_hung_up:
+            return "closed by the client"
         self._send(self.greeting)
         while self.state is not State.CLOSED:
             self._watch()

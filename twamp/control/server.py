@@ -22,7 +22,7 @@ from twamp.config.readers import MODES
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.users import Users
 from twamp.control.acceptor import Acceptor
-from twamp.control.admission import Admission
+from twamp.control.admission import Admission, client_of
 from twamp.control.authenticator import Authenticator
 from twamp.control.channel import Channel
 from twamp.control.connection import Connection, Service
@@ -40,6 +40,10 @@ logger = logging.getLogger("twamp.server")
 
 DRAIN_LOOK = 0.05  # seconds between looks at what is left
 MOST_HANDSHAKES = 8192
+MOST_WAITING = 512  # connections of one client that wait for their turn
+# Of a turn of the event loop: so many connections are accepted, or refused, in one.
+ADMISSION_SHARE = 1 / 4
+REFUSAL_SHARE = 1 / 32
 # Descriptors that handshakes leave free: for status requests, and for connections that are closing.
 SPARE_DESCRIPTORS = 16
 
@@ -207,8 +211,8 @@ class Server:
 
     # ---- accepting ---------------------------------------------------------------------------------
 
-    def _admit(self, sock: socket.socket) -> bool:
-        """Admits a client, or refuses it before spending anything on it; whether there is room for more."""
+    def _admit(self, sock: socket.socket) -> float:
+        """Admits a client, or refuses it before spending anything on it; returns the share of a turn."""
         self.accepted += 1
         try:
             local = Endpoint.from_sockaddr(sock.getsockname())
@@ -216,16 +220,20 @@ class Server:
         except OSError as error:
             logger.info("a client left before it was greeted: %s", error)
             sock.close()
-            return True
+            return REFUSAL_SHARE
         if not self.service.admission.lists(remote.address):
             self._reject("client_list", remote)
             reset(sock)
-            return True
+            return REFUSAL_SHARE
         full = self.service.admission.is_full_for(remote.address)
         if full is not None:
             self._reject(full, remote)
             self._turn_away(sock)
-            return True
+            return REFUSAL_SHARE
+        if self.service.turns.waiting(client_of(remote.address)) >= MOST_WAITING:
+            self._reject("handshakes", remote)
+            reset(sock)
+            return REFUSAL_SHARE
         if not self.config.dscp_value:
             follow_syn_dscp(sock)
         no_room = sock.fileno() >= self._high_descriptor
@@ -238,7 +246,7 @@ class Server:
         task = connection.serve()
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._on_end, connection))
-        return not no_room
+        return 1.0 if no_room else ADMISSION_SHARE
 
     def _on_end(self, connection: Connection, task: asyncio.Task[None]) -> None:
         """Leaves nothing of a connection, whatever has ended it, nor more than a line of its errors."""

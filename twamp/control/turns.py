@@ -16,6 +16,10 @@ class Turns:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the first client is the next
         self._is_free = True
 
+    def waiting(self, client: str) -> int:
+        """The number of the client's connections that wait for a turn."""
+        return len(self._waiting.get(client, ()))
+
     async def take(self, client: str) -> None:
         """Returns when it is the client's turn."""
         loop = asyncio.get_running_loop()
