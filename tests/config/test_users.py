@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from twamp.config.users import Users, read_key_file
+from twamp.config.users import Users, read_key_file, weaknesses
 from twamp.errors import ConfigError
 from twamp.ping.command_line import read_command_line
 from twamp.reflector.__main__ import parser, settings_of
@@ -35,6 +35,7 @@ def test_a_key_file_has_identities_and_hexadecimal_passphrases(tmp_path: Path) -
         ("# ok\nalice xyz\n", "line 2: the passphrase of 'alice' is not hexadecimal"),
         ("alice 70\nalice 71\n", "line 2: 'alice' is defined twice"),
         ("alice 700a71\n", "line 1: user 'alice': the passphrase contains a line end"),
+        ("alice 7000\n", "line 1: user 'alice': the passphrase contains a NUL"),
         (f"{'a' * 81} 70\n", "a name has 1 to 80 octets"),
         (f"alice {'70' * 1025}\n", "it takes 1 to 1024"),
     ],
@@ -42,6 +43,14 @@ def test_a_key_file_has_identities_and_hexadecimal_passphrases(tmp_path: Path) -
 def test_a_wrong_key_file_names_the_line(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(ConfigError, match=fault):
         read_key_file(private(tmp_path / "keys", text))
+
+
+def test_a_passphrase_that_is_short_or_odd_is_warned_of_and_taken() -> None:
+    assert list(weaknesses(Users({"alice": b"long enough"}))) == []
+    [short] = weaknesses(Users({"alice": b"short"}))
+    assert short == "user 'alice': a passphrase of 5 octets can be guessed; give 8 or more"
+    [odd] = weaknesses(Users({"alice": b"open\x1b[Asesame"}))
+    assert "control characters" in odd
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])

@@ -15,12 +15,14 @@ from twamp.control.client import ControlClient, Credentials, SessionRequest
 from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.errors import Refused
 from twamp.protocol.control_messages import (
+    AcceptSession,
     RequestTWSession,
     ServerGreeting,
     ServerStart,
     SetUpResponse,
 )
 from twamp.protocol.registries import Accept, Modes
+from twamp.protocol.states import State
 
 MS = 1_000_000
 USERS = Users({"alice": b"pass phrase-42!", "bob": b"x"})
@@ -191,6 +193,25 @@ def test_a_flipped_bit_on_the_control_connection_ends_it() -> None:
                 async with asyncio.timeout(ANSWER_WITHIN):
                     assert await client._reader.read() == b""
             assert responder.server.events["hmac_failed"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("mode", [Modes.AUTHENTICATED, Modes.ENCRYPTED, Modes.MIXED])
+def test_an_unknown_command_is_answered_as_in_the_open_mode(mode: Modes) -> None:
+    async def test() -> None:
+        async with listening() as responder:
+            client = await ControlClient.connect(
+                "127.0.0.1", responder.port, credentials=ALICE, modes=mode
+            )
+            async with client:
+                conversation = client._conversation
+                client._writer.write(conversation._seal(SOME_REQUEST, b"\xc8" + bytes(31)))
+                conversation.state = State.ACCEPT
+                assert (await client._receive(AcceptSession)).accept is Accept.NOT_SUPPORTED
+                assert await client._reader.read() == b""
+            assert responder.server.events["unexpected_command"] == 1
+            assert responder.server.events["hmac_failed"] == 0
 
     run(test)
 

@@ -136,6 +136,8 @@ STATE: ResponderState = {
             "ended": 9,
             "rejected": {"client_list": 1, "maximum_connections": 2},
             "handshake_timeout": 3,
+            "tokens": 7,
+            "token_wait_seconds": 0.25,
         },
         "sessions": {
             "accepted": 5,

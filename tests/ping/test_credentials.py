@@ -66,5 +66,16 @@ def test_a_passphrase_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["passphrase of alice: "]
 
 
+@pytest.mark.parametrize(
+    ("typed", "fault"), [("sec\x1b[Aret", "control characters"), ("sec\0ret", "contains a NUL")]
+)
+def test_a_passphrase_with_control_characters_is_refused(
+    monkeypatch: pytest.MonkeyPatch, typed: str, fault: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+    with pytest.raises(ConfigError, match=fault):
+        credentials_of(PingConfig(user="alice"))
+
+
 def test_a_key_file_alone_never_asks() -> None:
     assert credentials_in_key_file(PingConfig(user="alice")) is None

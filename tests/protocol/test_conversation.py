@@ -87,6 +87,19 @@ def test_a_whole_conversation_in_two_rounds() -> None:
         assert ends.is_in(State.REQUEST)
 
 
+def test_sessions_are_counted_and_not_their_sids() -> None:
+    """A Server that gives one SID twice still wants to hear of two sessions."""
+    ends = pair()
+    for sid in (ONE, ONE):
+        ends.client_says(REQUEST)
+        ends.server_says(accepted(sid))
+    ends.client_says(StartSessions())
+    ends.server_says(StartAck(Accept.OK))
+    with pytest.raises(LocalProtocolError, match="counts 1 sessions, 2 were accepted"):
+        ends.client.send(StopSessions(Accept.OK, number_of_sessions=1), 0)
+    ends.client_says(StopSessions(Accept.OK, number_of_sessions=2))
+
+
 def test_individual_sessions_start_and_stop_by_sid() -> None:
     ends = pair(Modes.UNAUTHENTICATED | Modes.INDIVIDUAL_SESSION_CONTROL)
     for sid in (ONE, TWO):
@@ -99,7 +112,7 @@ def test_individual_sessions_start_and_stop_by_sid() -> None:
     assert ends.is_in(State.REQUEST)
     ends.client_says(StopNSessions((TWO,)))
     ends.server_says(StopNAck((TWO,), accept=Accept.OK))
-    assert ends.client.accepted == {ONE: None}
+    assert ends.client.accepted == [ONE]
     with pytest.raises(LocalProtocolError):
         ends.client.send(StartSessions(), 0)
 

@@ -134,12 +134,27 @@ def test_a_flipped_bit_is_found_before_the_message_is_read() -> None:
         read_command(incoming)
 
 
-def test_an_encrypted_command_of_unknown_length_has_no_hmac() -> None:
+@pytest.mark.parametrize("command", [0, 1, 6, 8, 10, *range(12, 256)])
+def test_an_encrypted_command_of_unknown_length_is_unexpected_as_in_clear(command: int) -> None:
     incoming = Incoming()
     incoming.open_from_here(OpeningStream(KEYS, bytes(16)))
-    incoming.receive(SealingStream(KEYS, bytes(16)).seal(b"\xc8" + bytes(31)))
-    with pytest.raises(IntegrityError, match="command 200 has no HMAC"):
-        read_command(incoming)
+    incoming.receive(SealingStream(KEYS, bytes(16)).seal(bytes([command]) + b"\xff" * 31))
+    assert read_command(incoming) == UnexpectedCommand(command, length_known=False)
+    assert len(incoming) == 0
+
+
+def test_the_hmac_of_an_unexpected_command_is_checked_where_it_can_be_found() -> None:
+    for octet, is_whole in ((0, True), (1, False)):
+        sealed = bytearray(SealingStream(KEYS, bytes(16)).seal(b"\4" + bytes(47)))
+        sealed[17] ^= octet
+        incoming = Incoming()
+        incoming.open_from_here(OpeningStream(KEYS, bytes(16)))
+        incoming.receive(bytes(sealed))
+        if is_whole:
+            assert read_command(incoming) == UnexpectedCommand(4, length_known=True)
+        else:
+            with pytest.raises(IntegrityError):
+                read_command(incoming)
 
 
 def test_a_server_start_is_opened_only_if_it_accepts() -> None:

@@ -87,6 +87,8 @@ def some_counters() -> Counters:
             "ended": 119,
             "rejected": {"maximum-connections": 120, "draining": 121, "access": 0},
             "handshake_timeout": 122,
+            "tokens": 144,
+            "token_wait_seconds": 145.5,
         },
         "sessions": {
             "accepted": 123,
@@ -182,6 +184,8 @@ def plain(state: ResponderState) -> dict[str, float]:
         "twamp_server_connections_established_total": connections["established"],
         "twamp_server_connections_ended_total": connections["ended"],
         "twamp_server_handshake_timeouts_total": connections["handshake_timeout"],
+        "twamp_server_tokens_total": connections["tokens"],
+        "twamp_server_token_wait_seconds_total": connections["token_wait_seconds"],
         "twamp_server_sessions": status["sessions"]["current"],
         "twamp_server_sessions_maximum": status["sessions"]["maximum"],
         "twamp_server_sessions_accepted_total": sessions["accepted"],

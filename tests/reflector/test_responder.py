@@ -1,6 +1,7 @@
 """The responder: a reload changes all or nothing, and is counted either way."""
 
 import asyncio
+import dataclasses
 import errno
 import logging
 from collections.abc import Awaitable, Callable
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.by_hand import run
 from tests.support.settings import responder_of, settings
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import rows
+from twamp.config.users import Users
 from twamp.errors import ConfigError
 from twamp.reflector.responder import Responder
 from twamp.reflector.settings import Settings, read_settings
@@ -190,3 +193,32 @@ def test_a_responder_that_never_serves_closes_its_sockets() -> None:
     [listener] = responder._bound.listeners
     responder.close()
     assert listener.fileno() == -1
+
+
+def test_an_error_that_nobody_awaits_is_a_line_and_a_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        async with responder_of(settings()) as responder:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(lambda: 1 // 0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert responder.server.events["unhandled"] == 1
+
+    run(test)
+    assert "ZeroDivisionError" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_a_passphrase_that_can_be_guessed_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        weak = dataclasses.replace(settings(), users=Users({"alice": b"short"}))
+        async with responder_of(weak) as responder:
+            waiting = asyncio.create_task(responder.wait())
+            await asyncio.sleep(0)
+            responder.stop()
+            await waiting
+
+    run(test)
+    assert "user 'alice': a passphrase of 5 octets can be guessed" in caplog.text

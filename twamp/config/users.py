@@ -15,6 +15,9 @@ from twamp.errors import ConfigError
 
 LONGEST_NAME = 80  # octets of the KeyID field (RFC 4656 section 3.1)
 LONGEST_PASSPHRASE = 1024
+SHORT_PASSPHRASE = (
+    8  # octets below which one is warned of: it can be guessed from a recorded handshake
+)
 
 
 class Users(Mapping[str, bytes]):
@@ -22,7 +25,7 @@ class Users(Mapping[str, bytes]):
 
     def __init__(self, passphrases: Mapping[str, bytes] = MappingProxyType({})) -> None:
         for name, passphrase in passphrases.items():
-            _check(name, passphrase)
+            check_user(name, passphrase)
         self._passphrases = dict(passphrases)
 
     def __getitem__(self, name: str) -> bytes:
@@ -44,7 +47,8 @@ class Users(Mapping[str, bytes]):
         return Users({**self, **others})
 
 
-def _check(name: str, passphrase: bytes) -> None:
+def check_user(name: str, passphrase: bytes) -> None:
+    """Raises :class:`~twamp.errors.ConfigError` for a name or a passphrase that cannot be one."""
     if not 1 <= len(name.encode()) <= LONGEST_NAME or "\0" in name:
         raise ConfigError(f"user {name!r}: a name has 1 to {LONGEST_NAME} octets and no NUL")
     if not 1 <= len(passphrase) <= LONGEST_PASSPHRASE:
@@ -54,6 +58,22 @@ def _check(name: str, passphrase: bytes) -> None:
         )
     if b"\r" in passphrase or b"\n" in passphrase:  # RFC 4656 section 3.1
         raise ConfigError(f"user {name!r}: the passphrase contains a line end; take it out")
+    if (
+        b"\0" in passphrase
+    ):  # HMAC fills its key with zeros: with one more at its end it is the same
+        raise ConfigError(f"user {name!r}: the passphrase contains a NUL; take it out")
+
+
+def weaknesses(users: Mapping[str, bytes]) -> Iterator[str]:
+    """A warning for each passphrase that is probably not meant so."""
+    for name, passphrase in users.items():
+        if len(passphrase) < SHORT_PASSPHRASE:
+            yield (
+                f"user {name!r}: a passphrase of {len(passphrase)} octets can be guessed;"
+                f" give {SHORT_PASSPHRASE} or more"
+            )
+        if any(octet < 0x20 or octet == 0x7F for octet in passphrase):
+            yield f"user {name!r}: the passphrase contains control characters; is that meant?"
 
 
 def read_key_file(path: str | Path, *, pipes: bool = False) -> Users:
@@ -86,7 +106,7 @@ def _user_of(words: Sequence[str]) -> tuple[str, bytes]:
         passphrase = bytes.fromhex(text)
     except ValueError:
         raise ConfigError(f"the passphrase of {name!r} is not hexadecimal") from None
-    _check(name, passphrase)
+    check_user(name, passphrase)
     return name, passphrase
 
 
@@ -131,7 +151,7 @@ def _password(name: str, table: object, where: Callable[..., str]) -> bytes:
     if not isinstance(password, str) or not password.isascii():
         raise ConfigError(f"{place}: user.{name}: the password is a string of ASCII characters")
     try:
-        _check(name, password.encode("ascii"))
+        check_user(name, password.encode("ascii"))
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
     return password.encode("ascii")

@@ -57,7 +57,7 @@ EVENTS = (
     *("accept_failed", "authentication_failed", "clock_stepped", "connection_failed"),
     *("hmac_failed", "interface_lost"),
     *("maximum_connection_duration", "mode_refused", "protocol_error", "reload_failed"),
-    *("servwait", "unexpected_command"),
+    *("servwait", "unexpected_command", "unhandled"),
 )
 
 

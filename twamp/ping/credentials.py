@@ -6,7 +6,7 @@ import operator
 import sys
 
 from twamp.config.ping import PingConfig
-from twamp.config.users import read_key_file
+from twamp.config.users import check_user, read_key_file
 from twamp.control.client import Credentials
 from twamp.errors import ConfigError
 from twamp.protocol.registries import Modes
@@ -32,7 +32,14 @@ def credentials_of(config: PingConfig) -> Credentials | None:
     Raises :class:`~twamp.errors.ConfigError` when there is no passphrase.
     """
     if config.user is not None and config.key_file is None:
-        return Credentials(config.user, _ask(config.user).encode())
+        passphrase = _ask(config.user).encode()
+        check_user(config.user, passphrase)
+        if any(octet < 0x20 or octet == 0x7F for octet in passphrase):
+            raise ConfigError(
+                "user: the passphrase contains control characters, as of an arrow key; enter it again, "
+                "or give --key-file FILE"
+            )
+        return Credentials(config.user, passphrase)
     return credentials_in_key_file(config)
 
 

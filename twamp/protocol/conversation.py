@@ -76,7 +76,8 @@ class Conversation:
     """One TWAMP-Control connection, seen from ``role``.
 
     All times are ns of one monotonic clock of the caller.  ``offered`` is the Modes of the greeting,
-    ``mode`` that of the Set-Up-Response; ``accepted`` holds the SIDs that Stop-Sessions must count.
+    ``mode`` that of the Set-Up-Response; ``accepted`` holds the SID of each session that Stop-Sessions must
+    count, also if the Server has given one twice.
     """
 
     def __init__(self, role: Role, *, now_ns: int, timers: Timers | None = None) -> None:
@@ -84,7 +85,7 @@ class Conversation:
         self.state = State.GREETING
         self.offered = Modes(0)
         self.mode = Modes(0)
-        self.accepted: dict[bytes, None] = {}
+        self.accepted: list[bytes] = []
         self.timers = timers or Timers()
         self._began_ns = now_ns
         self._incoming = Incoming()
@@ -269,7 +270,7 @@ class Conversation:
                 self.mode = message.mode
                 self._client_iv = message.client_iv
             case AcceptSession(accept=Accept.OK):
-                self.accepted[message.sid] = None
+                self.accepted.append(message.sid)
             case StopSessions():
                 return self._note_stop(message)
             case StartNSessions() | StopNSessions():
@@ -296,8 +297,8 @@ class Conversation:
             )
         self._unacknowledged -= set(message.sids)
         if isinstance(message, StopNAck) and message.accept is Accept.OK:
-            for sid in message.sids:
-                self.accepted.pop(sid, None)
+            for sid in set(message.sids) & set(self.accepted):
+                self.accepted.remove(sid)
         return None
 
     def _enter(self, state: State, now_ns: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from twamp.errors import IntegrityError, RemoteProtocolError
+from twamp.errors import RemoteProtocolError
 from twamp.protocol.control_messages import (
     AcceptSession,
     RequestTWSession,
@@ -146,11 +146,8 @@ class Incoming:
         if length is None and first_block[0] in _COMMANDS:
             length = command_length(first_block)
         if length is None or length > longest:
-            if self._opening is not None:
-                raise IntegrityError(
-                    f"command {first_block[0]} has no HMAC that could be found",
-                    section="RFC 4656 section 6.10",
-                )
+            # Its HMAC cannot be found, nor the next command: it is answered (RFC 5357 section 3.5 has no
+            # exception for the secured modes), and the connection ends.
             self._buffer.clear()
             return UnexpectedCommand(first_block[0], length_known=False)
         if self._take(length) is None:

@@ -21,6 +21,7 @@ import uvloop
 from twamp.config.arguments import Parser, add_arguments, given_fields, spelled_out
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Given, key_of, rows, toml_text
+from twamp.config.users import weaknesses
 from twamp.engine.privileges import KEPT, drop_privileges
 from twamp.errors import ConfigError
 from twamp.reflector import logs, systemd
@@ -136,6 +137,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.check_config:
         require_startable(settings)
+        for weakness in weaknesses(settings.users):
+            print(f"twampd: warning: {weakness}", file=sys.stderr)
         print("the configuration is right")
         return 0
     logs.configure(settings.config.log_format, options.verbose)

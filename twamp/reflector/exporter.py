@@ -132,6 +132,16 @@ METRICS: tuple[MetricRow, ...] = (
         "TCP connections ended because their set-up took too long.",
         lambda counters: counters["connections"]["handshake_timeout"],
     ),
+    _counter(
+        "server_tokens",
+        "Tokens of the secured modes that were checked.",
+        lambda counters: counters["connections"]["tokens"],
+    ),
+    _counter(
+        "server_token_wait_seconds",
+        "Time that clients of the secured modes have waited for the keys of their Tokens.",
+        lambda counters: counters["connections"]["token_wait_seconds"],
+    ),
     _gauge(
         "server_sessions",
         "Test sessions now.",

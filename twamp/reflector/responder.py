@@ -12,10 +12,11 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self
 
 from twamp.config.reflector import ReflectorConfig
-from twamp.control.server import Server
+from twamp.config.users import weaknesses
+from twamp.control.server import Server, where_of
 from twamp.engine.session_reflector import RECEIVE_BUFFER
 from twamp.errors import ConfigError
 from twamp.reflector.build import bind, make_workers
@@ -31,6 +32,7 @@ from twamp.reflector.watch import ClockWatch, Heartbeat
 from twamp.version import version
 
 logger = logging.getLogger("twamp.responder")
+logger_of_clients = logging.getLogger("twamp.server")  # its lines are limited
 
 LOOK_EVERY = 1.0  # seconds between looks at clock, interface and loop
 # Clients cause the lines of these loggers.
@@ -70,6 +72,7 @@ class Responder:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_unhandled)
         self._limiter = Limiter(*CLIENT_LOGS)
         self._life.callback(self._limiter.close)
         try:
@@ -125,7 +128,12 @@ class Responder:
             logger.info("hardware timestamps: %s", self._bound.stamping)
         if self._bound.exporter is not None:
             logger.info("metrics at http://%s/metrics", self._bound.exporter.address)
+        self._warn_of(self._settings)
         self._notifier.ready(self._status_line())
+
+    def _warn_of(self, settings: Settings) -> None:
+        for weakness in weaknesses(settings.users):
+            logger.warning("%s", weakness)
 
     async def __aexit__(self, *_: object) -> None:
         self._notifier.stopping()
@@ -231,6 +239,7 @@ class Responder:
         self.snapshot.last_reload_ns = time.time_ns()
         self.snapshot.restart_needed = change.restart_needed
         logger.info("reloaded; changed: %s", ", ".join(change.changed) or "no option")
+        self._warn_of(change.settings)
         if change.restart_needed:
             logger.warning("a restart is needed for: %s", ", ".join(change.restart_needed))
 
@@ -260,6 +269,14 @@ class Responder:
         return (
             f"{admission.established} connections, {len(self.server.sessions)} sessions, "
             f"{self.reflector.stats().reflected} packets reflected"
+        )
+
+    def _on_unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that nobody awaited: a line under the limit of lines, and a count."""
+        error = context.get("exception")
+        self.server.events["unhandled"] += 1
+        logger_of_clients.error(
+            "unhandled: %s: %s", context.get("message"), "" if error is None else where_of(error)
         )
 
     # ---- what changes while it runs ------------------------------------------------------------------

@@ -97,6 +97,8 @@ class ConnectionCounters(TypedDict):
     ended: int
     rejected: dict[str, int]  # by reason
     handshake_timeout: int
+    tokens: int  # of the secured modes, checked
+    token_wait_seconds: float  # of all of them together, for their keys
 
 
 class SessionCounters(TypedDict):

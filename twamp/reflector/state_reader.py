@@ -122,6 +122,8 @@ class StateReader:
                 "ended": server.ended,
                 "rejected": _by_name(service.rejected, CONNECTION_REASONS),
                 "handshake_timeout": service.handshake_timeouts,
+                "tokens": service.authenticator.tokens,
+                "token_wait_seconds": service.authenticator.wait_ns / 1e9,
             },
             sessions={
                 "accepted": sessions.accepted,
