@@ -1,7 +1,7 @@
 """What do true timestamps cost, and is what twampd publishes of its T3 what it is?
 
-``stamps`` is ``twampd`` as it is: the kernel's receive stamps, and transmit stamps of a thousand replies a
-second; ``corrected`` adds ``--t3-correction``; ``off`` reads the clock for everything, as a naive reflector
+``corrected`` is ``twampd`` as it is: the kernel's receive stamps, and transmit stamps of a thousand replies a
+second; ``stamps`` is with ``--no-t3-correction``; ``off`` reads the clock for everything, as a naive reflector
 does.  Beside the rate, of the same run: the error of T3 that twampd publishes, over that which the receiver
 of every reply sees; and how much earlier the kernel's T2 is than one read by the program.
 """
@@ -16,7 +16,7 @@ from benchmarks.programs import Responder, cores, responder
 from benchmarks.rounds import Side, interleave, publish
 from twamp.ctl.ask import ask
 
-SIDES = {"stamps": (), "corrected": ("--t3-correction",), "off": ("--timestamp", "user")}
+SIDES = {"stamps": ("--no-t3-correction",), "corrected": (), "off": ("--timestamp", "user")}
 PUBLISHED = ("50", "99")
 
 

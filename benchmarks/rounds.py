@@ -56,7 +56,9 @@ class Rounds:
         return Figure(tuple(self.figures[side][name]))
 
 
-def interleave(benchmark: Any, sides: Mapping[str, Side], rounds: int = ROUNDS) -> Rounds:
+def interleave(
+    benchmark: Any, sides: Mapping[str, Side], rounds: int = ROUNDS, warm_up: bool = True
+) -> Rounds:
     """All sides, ``rounds`` times and one more to warm up; once in all with --benchmark-disable."""
     result = Rounds({side: {} for side in sides})
     turns = 0
@@ -66,11 +68,11 @@ def interleave(benchmark: Any, sides: Mapping[str, Side], rounds: int = ROUNDS) 
         order = list(sides)[:: -1 if turns % 2 else 1]
         for side in order:
             figures = sides[side]()
-            if turns or benchmark.disabled:
+            if turns or not warm_up or benchmark.disabled:
                 result.add(side, figures)
         turns += 1
 
-    benchmark.pedantic(turn, rounds=rounds, warmup_rounds=1, iterations=1)
+    benchmark.pedantic(turn, rounds=rounds, warmup_rounds=int(warm_up), iterations=1)
     return result
 
 

@@ -1,11 +1,13 @@
 /* load.c: asks a reflector for all it can do: a closed loop with a fixed number of packets in
  * flight, bounded in packets and in time.
- * Usage: load LENGTH IN_FLIGHT COUNT SECONDS [segment] [gro] [check] [sealed=HEXADECIMAL]
+ * Usage: load LENGTH IN_FLIGHT COUNT SECONDS [segment] [gro] [check] [every=NS]
+ * [sealed=HEXADECIMAL]
  * reads its flows from standard input, "FD ADDRESS PORT" each: a bound UDP socket, and where the
  * reflector of that flow is.  Flows of one socket stand together.
  *   segment  sends to a single flow by UDP_SEGMENT, as a bulk sender does
  *   gro      takes replies by UDP_GRO, as from a device that puts segments together
  *   check    stamps every packet, and compares T1, T2, T3 of its reply and when that came
+ *   every    sends one packet each NS instead, and sleeps in between
  *   sealed   sends these octets as they stand
  * Prints one object of JSON: replies, elapsed_ns, lost, and with check disordered (replies whose
  * times are not in order), early (of these, that came before their T3) and t3_error_ns (when
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +63,7 @@ struct load {
     uint64_t early;
     uint64_t received;
     uint64_t lost;
+    uint64_t every_ns; /* 0 = a closed loop */
     size_t length;
     unsigned reply_length;
     uint32_t sequence_number;
@@ -160,6 +164,8 @@ static int read_option(struct load *load, const char *option)
         load->gro = 1;
     else if (strcmp(option, "check") == 0)
         load->check = 1;
+    else if (strncmp(option, "every=", 6) == 0)
+        load->every_ns = strtoull(option + 6, NULL, 10);
     else if (strncmp(option, "sealed=", 7) == 0)
         return read_sealed(load, option + 7);
     else
@@ -381,6 +387,36 @@ static int run(struct load *load, int in_flight, uint64_t count, uint64_t deadli
     return 0;
 }
 
+static void sleep_until(const struct load *load, uint64_t due_ns)
+{
+    struct pollfd polled = {.fd = load->fds[0], .events = POLLIN};
+    const uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+    const uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+    const struct timespec left = {.tv_sec = (time_t)(left_ns / NS_PER_S),
+                                  .tv_nsec = (long)(left_ns % NS_PER_S)};
+
+    ppoll(&polled, 1, &left, NULL);
+}
+
+/* An open loop, of one socket. */
+static int run_steadily(struct load *load, uint64_t count)
+{
+    uint64_t due_ns = clock_ns(CLOCK_MONOTONIC);
+
+    for (uint64_t sent = 0; sent <= count; sent++) {
+        due_ns += sent < count ? load->every_ns : PATIENCE_NS;
+        while (clock_ns(CLOCK_MONOTONIC) < due_ns && load->received < count) {
+            sleep_until(load, due_ns);
+            if (receive_from(load, load->fds[0]) < 0)
+                return -1;
+        }
+        if (sent < count && send_packets(load, 1) < 0)
+            return -1;
+    }
+    load->lost = count - load->received;
+    return 0;
+}
+
 /* ---- what came of it */
 
 static int ascending(const void *a, const void *b)
@@ -441,7 +477,9 @@ int main(int argc, char **argv)
     }
     lay_out(&load);
     begin_ns = clock_ns(CLOCK_MONOTONIC);
-    if (run(&load, (int)numbers[1], numbers[2], begin_ns + numbers[3] * NS_PER_S) < 0) {
+    if ((load.every_ns != 0
+             ? run_steadily(&load, numbers[2])
+             : run(&load, (int)numbers[1], numbers[2], begin_ns + numbers[3] * NS_PER_S)) < 0) {
         perror("load");
         return 1;
     }

@@ -28,8 +28,8 @@ void tw_cmsg_parse(const uint8_t *control, size_t length, struct tw_rx *rx);
 /* A packet that has left, by the error queue. */
 struct tw_departure {
     struct tw_raw_stamps stamps;
-    uint32_t id; /* which of the socket's stamped packets it was */
-    uint32_t reserved;
+    uint32_t id;     /* which of the socket's stamped packets it was */
+    uint32_t queued; /* 1 = so far it is ready for the device (SCM_TSTAMP_SCHED), 0 = it has left */
 };
 
 /* Reads a transmit stamp: 1, or 0 when the octets are something else. */

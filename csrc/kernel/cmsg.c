@@ -189,9 +189,12 @@ static int is_link_local(const struct tw_rx *rx)
     return rx->asked[0] == 0xfe && (rx->asked[1] & 0xc0) == 0x80;
 }
 
-size_t tw_cmsg_write_transmit_stamp(void *control, int hardware)
+size_t tw_cmsg_write_transmit_stamp(void *control, uint32_t points)
 {
-    const uint32_t flags = hardware ? SOF_TIMESTAMPING_TX_HARDWARE : SOF_TIMESTAMPING_TX_SOFTWARE;
+    const uint32_t flags =
+        (points & TW_TRANSMIT_QUEUED ? (uint32_t)SOF_TIMESTAMPING_TX_SCHED : 0) |
+        (points & TW_TRANSMIT_KERNEL ? (uint32_t)SOF_TIMESTAMPING_TX_SOFTWARE : 0) |
+        (points & TW_TRANSMIT_HARDWARE ? (uint32_t)SOF_TIMESTAMPING_TX_HARDWARE : 0);
 
     return write_control(control, SOL_SOCKET, SO_TIMESTAMPING_OLD, &flags, sizeof flags);
 }
@@ -215,8 +218,9 @@ size_t tw_cmsg_write_source(void *control, const struct tw_rx *rx)
     return write_control(control, IPPROTO_IPV6, IPV6_PKTINFO, &wide, sizeof wide);
 }
 
-/* Whether it says that a packet has left, and the packet's number. */
-static int read_error(const struct cmsghdr *header, const uint8_t *octets, uint32_t *id)
+/* Whether it says that a packet is on its way out, which, and how far. */
+static int read_error(const struct cmsghdr *header, const uint8_t *octets,
+                      struct tw_departure *departure)
 {
     struct sock_extended_err error;
 
@@ -224,9 +228,10 @@ static int read_error(const struct cmsghdr *header, const uint8_t *octets, uint3
         !is_kind(header, IPPROTO_IPV6, IPV6_RECVERR, sizeof(struct error_v6)))
         return 0;
     memcpy(&error, octets, sizeof error);
-    *id = error.ee_data;
+    departure->id = error.ee_data;
+    departure->queued = error.ee_info == SCM_TSTAMP_SCHED;
     return error.ee_errno == ENOMSG && error.ee_origin == SO_EE_ORIGIN_TIMESTAMPING &&
-           error.ee_info == SCM_TSTAMP_SND;
+           (error.ee_info == SCM_TSTAMP_SND || error.ee_info == SCM_TSTAMP_SCHED);
 }
 
 int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure)
@@ -239,7 +244,7 @@ int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_dep
     *departure = (struct tw_departure){0};
     while (next_control(control, length, &offset, &header, &octets)) {
         if (!read_stamps(&header, octets, &departure->stamps))
-            left |= read_error(&header, octets, &departure->id);
+            left |= read_error(&header, octets, departure);
     }
     return left && (departure->stamps.kernel_ns != 0 || departure->stamps.hardware_ns != 0);
 }

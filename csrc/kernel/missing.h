@@ -4,6 +4,9 @@
 #include <sys/socket.h>
 #include <linux/capability.h>
 
+#ifndef MSG_PROBE /* the kernel's alone: everything of a send but the sending */
+#define MSG_PROBE 0x10
+#endif
 #ifndef SO_MEMINFO /* Linux 4.12 */
 #define SO_MEMINFO 55
 #endif
@@ -12,6 +15,9 @@
 #endif
 #ifndef UDP_SEGMENT /* 4.18 */
 #define UDP_SEGMENT 103
+#endif
+#ifndef SO_BINDTOIFINDEX /* 5.1 */
+#define SO_BINDTOIFINDEX 62
 #endif
 #ifndef SO_TIMESTAMPING_OLD /* 5.1 */
 #define SO_TIMESTAMPING_OLD 37

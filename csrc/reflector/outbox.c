@@ -13,6 +13,7 @@
 #define SHRINKAGE       2u /* after one that took more: two in three are to take less */
 #define FIRST_SINGLES   (1u * EIGHTH)
 #define FIRST_SEGMENTS  (4u * EIGHTH)
+#define NOBODY_WAITS    (-1)
 #define MOST_RUN_OCTETS 65507u
 #define REFUSED_NS      (10ull * TW_NS_PER_S) /* then segments are tried again */
 #define FNV_PRIME       0x100000001b3ull
@@ -32,6 +33,7 @@ int tw_outbox_open(struct tw_outbox *outbox, uint32_t tx_batch, uint32_t budget_
 
 void tw_outbox_close(struct tw_outbox *outbox)
 {
+    tw_t3_error_close(&outbox->t3_error);
     tw_mmsg_close(&outbox->io);
 }
 
@@ -210,8 +212,8 @@ static void ask_for_stamp(const struct tw_outbox *outbox, struct msghdr *message
 {
     uint8_t *control = message->msg_control;
 
-    message->msg_controllen += tw_cmsg_write_transmit_stamp(
-        control + message->msg_controllen, outbox->t3_error.source == TW_SOURCE_HARDWARE);
+    message->msg_controllen +=
+        tw_cmsg_write_transmit_stamp(control + message->msg_controllen, outbox->t3_error.points);
 }
 
 /* Copies the headers into one array, in order, and lets the one ask that is to. */
@@ -315,44 +317,80 @@ static int who_asks(const struct tw_t3_error *t3_error, const struct tw_stamp_id
 }
 
 static void note_asked(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids,
-                       uint64_t clock_ns, int is_chosen)
+                       uint64_t clock_ns, int as_run)
 {
-    if (is_chosen)
-        tw_t3_error_sent(&outbox->t3_error, fd, ids, clock_ns);
+    if (outbox->rehearsing || as_run == NOBODY_WAITS)
+        ids->next_id++;
     else
-        ids->next_id++; /* nobody waits for that one */
+        tw_t3_error_sent(&outbox->t3_error, fd, ids, clock_ns, as_run);
+}
+
+/* Turns the first reply to where nobody sees it.  It is sent by the same code as when it leaves, so
+ * that nothing between reading the clock and the departure has to be fetched from memory then. */
+static int begin_rehearsal(struct tw_outbox *outbox, int fd)
+{
+    struct msghdr *message = &outbox->io.headers[0].msg_hdr;
+
+    outbox->rehearsed = *message;
+    outbox->rehearsing = tw_rehearsal_begin(&outbox->t3_error.rehearsal, fd, message);
+    outbox->replies[0].sealed = (uint8_t)outbox->rehearsing; /* T3 is still to come */
+    return outbox->rehearsing;
+}
+
+static void end_rehearsal(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids)
+{
+    struct msghdr *message = &outbox->io.headers[0].msg_hdr;
+
+    tw_t3_error_read(&outbox->t3_error, fd, ids);
+    tw_rehearsal_end(&outbox->t3_error.rehearsal, message);
+    *message = outbox->rehearsed;
+    outbox->replies[0].sealed = outbox->replies[0].drop = 0;
+    outbox->rehearsing = 0;
+}
+
+/* Sends the replies from at on that leave by one call; how many. */
+static inline __attribute__((always_inline)) int
+send_chunk(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids, int at, uint64_t *now_ns)
+{
+    const struct tw_t3_error *t3_error = &outbox->t3_error;
+    const int chosen = outbox->chosen;
+    const uint64_t began_ns = *now_ns;
+    int as_run;
+    const int size = next_chunk(outbox, at, outbox->count, &as_run);
+    const int asking = who_asks(t3_error, ids, at, size, chosen);
+    int done;
+
+    stamp_all(outbox, at, size, began_ns + tw_t3_error_correction_ns(t3_error, as_run));
+    done = as_run ? send_run(outbox, fd, at, size, asking)
+                  : send_singles(outbox, fd, at, size, asking);
+    *now_ns = tw_clock_unix_ns();
+    if (asking >= at && asking < at + done && !outbox->replies[outbox->order[asking]].drop)
+        note_asked(outbox, fd, ids, began_ns, asking == chosen ? as_run : NOBODY_WAITS);
+    if (done == size)
+        learn(as_run ? &outbox->run : &outbox->single, size, *now_ns - began_ns, outbox->budget_ns);
+    return done;
 }
 
 void tw_outbox_send(struct tw_outbox *outbox, int fd, struct tw_stamp_ids *ids, int count)
 {
-    uint64_t now_ns;
-    int at = 0;
-    int chosen;
+    uint64_t now_ns = tw_clock_unix_ns();
 
     outbox->fd = fd;
-    outbox->now_ns = tw_clock_unix_ns();
+    outbox->now_ns = now_ns;
+    outbox->count = count;
     if (outbox->budget_ns != 0 && count >= LEAST_RUN)
         order_by_peer(outbox, count);
     else
         order_as_built(outbox, count);
-    chosen = tw_t3_error_choose(&outbox->t3_error, fd, ids, count, outbox->now_ns);
-    now_ns = tw_clock_unix_ns();
-    while (at < count) {
-        int as_run;
-        const int size = next_chunk(outbox, at, count, &as_run);
-        const uint64_t began_ns = now_ns;
-        const int asking = who_asks(&outbox->t3_error, ids, at, size, chosen);
-        int done;
-
-        stamp_all(outbox, at, size, began_ns + outbox->t3_error.correction_ns);
-        done = as_run ? send_run(outbox, fd, at, size, asking)
-                      : send_singles(outbox, fd, at, size, asking);
+    outbox->chosen = tw_t3_error_choose(&outbox->t3_error, fd, ids, count, now_ns);
+    for (int left = tw_t3_error_rehearsals(&outbox->t3_error); left >= 0; left--) {
+        if (left > 0 && !begin_rehearsal(outbox, fd))
+            continue;
         now_ns = tw_clock_unix_ns();
-        if (asking >= at && asking < at + done && !outbox->replies[outbox->order[asking]].drop)
-            note_asked(outbox, fd, ids, began_ns, asking == chosen);
-        at += done;
-        if (done == size)
-            learn(as_run ? &outbox->run : &outbox->single, size, now_ns - began_ns,
-                  outbox->budget_ns);
+        for (int at = 0; at < count;)
+            at += send_chunk(outbox, fd, ids, at, &now_ns);
+        if (left > 0)
+            end_rehearsal(outbox, fd, ids);
     }
+    outbox->t3_error.left_ns = now_ns;
 }

@@ -43,12 +43,16 @@ struct tw_outbox {
     /* Until when replies of a length to a peer of a socket do not leave as segments, since the
      * kernel has refused that: Unix ns, by their hash. */
     uint64_t refused_until_ns[TW_REFUSALS];
-    uint64_t seed;      /* of the hash */
-    uint64_t now_ns;    /* when the replies that are being sent were begun; Unix */
-    int fd;             /* of their socket */
-    uint64_t *counters; /* by enum tw_counter; of the batch */
-    uint64_t budget_ns; /* 0 = chunks of a fixed size, and no runs */
-    uint8_t ptp;        /* T3 of light sessions in that format */
+    uint64_t seed;           /* of the hash */
+    uint64_t now_ns;         /* when the replies that are being sent were begun; Unix */
+    int fd;                  /* of their socket */
+    int count;               /* of them */
+    int chosen;              /* position of the one that asks for a stamp; -1 = none */
+    int rehearsing;          /* what is sent now is not seen by anybody */
+    struct msghdr rehearsed; /* its header, as it was */
+    uint64_t *counters;      /* by enum tw_counter; of the batch */
+    uint64_t budget_ns;      /* 0 = chunks of a fixed size, and no runs */
+    uint8_t ptp;             /* T3 of light sessions in that format */
 };
 
 /* tx_batch replies a chunk, or with 0 as many as budget_ns allows.  Whether it opens or not, it is

@@ -35,7 +35,7 @@ static int open_descriptors(struct tw_reflector *reflector)
         tw_options_keep_stamping(reflector->config.timestamp == TW_TIMESTAMP_KERNEL);
     if (reflector->stamping < 0)
         return reflector->stamping;
-    tw_t3_error_measure_asking(&reflector->batch.outbox.t3_error);
+    tw_t3_error_open(&reflector->batch.outbox.t3_error);
     return 0;
 }
 

@@ -40,6 +40,18 @@ def test_help_shows_default_and_range() -> None:
     assert "(default 900; 1-3600)" in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [([], True), (["--t3-correction"], True), (["--no-t3-correction"], False)],
+)
+def test_a_flag_that_is_set_by_default_has_a_no_form(arguments: list[str], value: bool) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ReflectorConfig)
+    assert from_arguments(ReflectorConfig, parser.parse_args(arguments)).t3_correction is value
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--no-light"])
+
+
 def program(kind: type[Parser] = Parser) -> Parser:
     return kind(
         "demo",

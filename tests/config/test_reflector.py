@@ -60,7 +60,7 @@ def test_defaults_are_the_published_ones() -> None:
         "error_estimate": "accept",
         "port_translation": False,
         "t3_budget": 5,
-        "t3_correction": False,
+        "t3_correction": True,
         "tx_batch": 0,
         "workers": 1,
         "cpu": (),

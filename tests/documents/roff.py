@@ -78,7 +78,8 @@ def _spellings(field: str, row: Row) -> str:
     metavar = italic(row.metavar or field.rpartition("_")[2].upper())
     names = sorted((*row.flags, f"--{key_of(field)}"), key=lambda name: name.startswith("--"))
     if row.read is flag:
-        return ", ".join(bold(name) for name in names)
+        negative = [f"--no-{key_of(field)}"] if row.default else []
+        return ", ".join(bold(name) for name in (*names, *negative))
     if row.bare is not None:
         return ", ".join(f"{bold(name)}[={metavar}]" for name in names)
     return ", ".join(f"{bold(name)} {metavar}" for name in names)

@@ -127,12 +127,15 @@ def test_departures_are_read_in_both_layouts(layout: int, error: bytes) -> None:
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc) on this machine")
 def test_batches_with_hardware_stamps(tmp_path: Path) -> None:
     """tests/csrc/hardware_test.c in place of the system calls: it prints each claim that does not hold."""
-    reflector = ("batch", "histogram", "t3_error", "outbox", "pool", "index", "rate_limit")
+    reflector = (
+        *("batch", "histogram", "t3_correction", "t3_error", "outbox"),
+        *("pool", "index", "rate_limit", "client_list"),
+    )
     units = [
-        *(f"reflector/{one}" for one in (*reflector, "admission", "client_list")),
+        *(f"reflector/{one}" for one in (*reflector, "admission")),
         *(
             f"kernel/{one}"
-            for one in ("address", "clock", "cmsg", "device_clock", "options", "stamp")
+            for one in ("address", "clock", "cmsg", "device_clock", "options", "rehearsal", "stamp")
         ),
         *("packet/reflect", "packet/crypto"),
     ]

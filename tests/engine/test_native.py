@@ -358,13 +358,21 @@ def test_a_transmit_stamp_is_its_number_and_its_time(error: bytes, reverse: bool
         STAMP + control(IPV6, IPV6_RECVERR, extended_error() + AFTER_IPV4),
         STAMP + control(IP, IP_RECVERR, extended_error(origin=2) + AFTER_IPV4),  # ICMP
         STAMP + control(IP, IP_RECVERR, extended_error(errno=111) + AFTER_IPV4),
-        STAMP + control(IP, IP_RECVERR, extended_error(info=1) + AFTER_IPV4),  # SCM_TSTAMP_SCHED
+        STAMP + control(IP, IP_RECVERR, extended_error(info=2) + AFTER_IPV4),  # SCM_TSTAMP_ACK
         control(SOL_SOCKET, TIMESTAMPING_NEW, stamps_new(0, 0))
         + control(IP, IP_RECVERR, extended_error() + AFTER_IPV4),
     ],
 )
 def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
     assert parse_departure(octets) is None
+
+
+@pytest.mark.parametrize(("info", "queued"), [(0, 0), (1, 1)], ids=["SND", "SCHED"])
+def test_a_packet_that_is_ready_for_the_device_has_not_left(info: int, queued: int) -> None:
+    octets = STAMP + control(IP, IP_RECVERR, extended_error(info=info) + AFTER_IPV4)
+    departure = ffi.new("struct tw_departure *")
+    assert lib.tw_cmsg_parse_departure(ffi.new("uint8_t[]", octets), len(octets), departure)
+    assert departure.queued == queued
 
 
 # ---- units in C, with what a live kernel does not give
@@ -386,12 +394,17 @@ def test_anything_else_is_no_transmit_stamp(octets: bytes) -> None:
             ["reflector/rate_limit.c", "reflector/index.c"],
         ),
         ("client_list_test", ["reflector/client_list.c"]),
+        ("t3_correction_test", ["reflector/t3_correction.c"]),
         (
             "t3_error_test",
             [
                 "reflector/t3_error.c",
+                "reflector/t3_correction.c",
                 "reflector/histogram.c",
+                "kernel/address.c",
                 "kernel/clock.c",
+                "kernel/mmsg.c",
+                "kernel/rehearsal.c",
                 "kernel/device_clock.c",
                 "kernel/stamp.c",
                 "kernel/cmsg.c",

@@ -11,10 +11,11 @@ from tests.support.reflector_bench import Bench, await_kernel_stamps, endpoint, 
 from twamp.engine.session_reflector import SessionConfig
 from twamp.engine.statistics import EngineHistogram, T3ErrorStats
 from twamp.protocol.crypto import PacketCipher, PacketKeys, Protection
-from twamp.protocol.packets import ReflectorPacket, SecuredSenderPacket
+from twamp.protocol.packets import ReflectorPacket, SecuredReflectorPacket, SecuredSenderPacket
 from twamp.protocol.timestamps import unix_ns_from_ntp
 
 EVERY = 0.0011  # seconds: a little more than there is between two samples
+LONG_PAUSE = 0.004  # seconds: before a send that is rehearsed twice
 SO_TIMESTAMPING = 65
 RECEIVE_STAMPS = 1 << 3 | 1 << 4
 WINDOW = 512  # samples
@@ -156,6 +157,48 @@ def require_true_t3(bench: Bench, correct: bool) -> None:
         later += unix_ns_from_ntp(reply.timestamp) > came_ns
     assert later <= (5 if correct else 0)
     require_consistent(bench.reflector.t3_error())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_first_reply_is_corrected(host: str) -> None:
+    await_kernel_stamps()
+    with (bench := Bench(host, t3_correction=True)).stack:
+        client, _ = bench.session()
+        bench.exchange(client, request(0))
+        assert bench.reflector.t3_error().correction_ns > 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_after_a_pause_each_reply_asks_and_nobody_sees_the_rehearsal(host: str) -> None:
+    with (bench := Bench(host, t3_correction=True)).stack:
+        client, _ = bench.session()
+        for number in range(8):
+            reply = bench.exchange(client, request(number, bytes(27)))
+            assert ReflectorPacket.parse(reply).sender_sequence_number == number
+            time.sleep(LONG_PAUSE)
+        assert bench.reflector.step(0) == 0
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(100)
+        t3_error = bench.reflector.t3_error()
+        assert t3_error.missed == 0
+        assert t3_error.error.samples == 2  # the others told when they were ready for the device
+        assert bench.reflector.stats().received == bench.reflector.stats().reflected == 8
+        require_empty_error_queue(bench.port)
+
+
+def test_a_rehearsed_reply_is_sealed_once() -> None:
+    with (bench := Bench("127.0.0.1", t3_correction=True)).stack:
+        client, cipher = bench.client(), PacketCipher(Protection.ENCRYPTED, KEYS)
+        config = SessionConfig(local=bench.local, peer=endpoint(client), mode=4, keys=KEYS)
+        bench.reflector.start(bench.reflector.add(config, bench.port))
+        for number in range(3):
+            packet = SecuredSenderPacket(number, 1, 1, padding=bytes(64))
+            reply = bench.exchange(client, cipher.seal_sender_packet(bytes(packet)))
+            opened = SecuredReflectorPacket.parse(cipher.open_reflector_packet(reply))
+            assert opened.sender_sequence_number == number
+            assert opened.receive_timestamp <= opened.timestamp
+            time.sleep(LONG_PAUSE)
 
 
 def test_percentiles_are_nearest_ranks_of_their_buckets() -> None:

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type[Config]) -
             groups[row.group] = parser.add_argument_group(row.group)
         keywords: dict[str, Any] = {"dest": field, "default": argparse.SUPPRESS}
         if row.read is flag:
-            keywords["action"] = "store_true"
+            keywords["action"] = argparse.BooleanOptionalAction if row.default else "store_true"
         else:
             keywords["metavar"] = row.metavar or field.rpartition("_")[2].upper()
             if row.multiple:

@@ -231,8 +231,9 @@ class ReflectorConfig(Config):
         restart=True,
     )
     t3_correction: bool = option(
-        False,
-        "correct T3 by the delay that the kernel reports for earlier replies",
+        True,
+        "correct T3 by the delay that the kernel reports for earlier replies; "
+        "--no-t3-correction: leave T3 as read",
         read=flag,
         restart=True,
     )

@@ -114,7 +114,8 @@ class SessionReflector:
     :meth:`close` the end.  Replies leave in
     chunks under one T3 each, as large as ``t3_budget_ns`` allows (more is faster, and the last of a
     chunk leaves that much later than it says), or of ``tx_batch`` replies where that is not 0.
-    With ``t3_correction`` most of the least recent delay between T3 and departure is added to T3.
+    With ``t3_correction`` most of the least recent delay on the way to the device is added to T3, and
+    after a pause the send is rehearsed over loopback, so that this delay varies less.
     ``rate_limit`` is for :meth:`set_rate_limit`, ``light_rate_limit`` for :meth:`set_light_rate_limit`.
     ``error_estimate`` says what becomes of requests whose Error Estimate has Multiplier 0 (RFC 4656 section
     4.1.2 calls them corrupt): ``drop``, or ``accept``: they are answered and counted.
