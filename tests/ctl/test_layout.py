@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.ctl.test_main import STATE
-from twamp.ctl.layout import SCREENS, dscp, duration, session_summary, table
+from twamp.ctl.layout import SCREENS, dscp, duration, session_summary, show_sessions, table
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,16 @@ def test_an_empty_table_says_so(name: str) -> None:
 def test_the_summary_has_a_line_for_each_client() -> None:
     clients = {row["client"] for row in STATE["sessions"]}
     assert len(list(session_summary(STATE))) == 1 + len(clients)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 150])
+def test_sessions_fit_a_terminal_and_say_what_is_left_out(width: int) -> None:
+    lines = list(show_sessions(STATE, width))
+    assert max(map(len, lines)) <= width
+    heads, last = lines[0].split(), lines[-1]
+    assert {"SENDER", "REFLECTOR", "STATE", "RECEIVED", "DROPPED"} <= set(heads)
+    assert last.endswith(" more columns do not fit; --json has all)")
+
+
+def test_a_wide_terminal_has_every_column() -> None:
+    assert list(show_sessions(STATE, 500)) == list(show_sessions(STATE))

@@ -251,6 +251,15 @@ def test_status_is_what_is_shown_without_a_command(
     assert capsys.readouterr().out == (GOLDEN / "show_status.txt").read_text()
 
 
+@pytest.mark.parametrize("option", ["--socket", "--control-socket"])
+def test_the_socket_may_be_named_after_the_command(
+    option: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with responder(path, honest):
+        assert main(["status", option, str(path)]) == 0
+    assert capsys.readouterr().out == (GOLDEN / "show_status.txt").read_text()
+
+
 @pytest.mark.parametrize("line", ["--json sessions", "sessions --json"])
 def test_json_is_the_state_itself(
     line: str, path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -23,7 +24,7 @@ from twamp.config.arguments import FORMATTER, Parser
 from twamp.config.reflector import ReflectorConfig
 from twamp.ctl import hwtstamp
 from twamp.ctl.ask import NoAnswer, ask
-from twamp.ctl.layout import SCREENS, session_summary
+from twamp.ctl.layout import SCREENS, session_summary, show_sessions
 from twamp.errors import ConfigError
 from twamp.reflector.state import Counters, ResponderState
 from twamp.reflector.yang import ietf_twamp
@@ -67,14 +68,10 @@ def parser() -> Parser:
         version=version(),
         examples=EXAMPLES,
     )
-    result.add_argument(
-        "--socket",
-        "--control-socket",
-        default=ReflectorConfig.control_socket,
-        metavar="PATH",
-        help="control socket of the responder (default %(default)s)",
+    result.set_defaults(
+        command="status", client=None, summary=False, socket=ReflectorConfig.control_socket
     )
-    result.set_defaults(command="status", client=None, summary=False)
+    _add_socket(result)
     _add_output(result, suppress=False)
     commands = result.add_subparsers(
         metavar="COMMAND",
@@ -85,6 +82,7 @@ def parser() -> Parser:
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text, formatter_class=FORMATTER)
         command.set_defaults(command=name)
+        _add_socket(command)
         _add_output(command, suppress=True)
         if name in ("connections", "sessions"):
             command.add_argument("--client", metavar="PREFIX", help="only this address or prefix")
@@ -94,6 +92,7 @@ def parser() -> Parser:
         "hwtstamp", help=HWTSTAMP, description=HWTSTAMP, formatter_class=FORMATTER
     )
     proof.set_defaults(command="hwtstamp")
+    _add_socket(proof)
     _add_json(proof, suppress=True)
     _add_hwtstamp(proof)
     return result
@@ -113,6 +112,17 @@ def _add_hwtstamp(command: argparse.ArgumentParser) -> None:
         type=_seconds(1, 60),
         default=3.0,
         help="how long to compare the clocks (default 3; 1-60)",
+    )
+
+
+def _add_socket(command: argparse.ArgumentParser) -> None:
+    """Adds --socket before or after the command's name."""
+    command.add_argument(
+        "--socket",
+        "--control-socket",
+        default=argparse.SUPPRESS,
+        metavar="PATH",
+        help=f"control socket of the responder (default {ReflectorConfig.control_socket})",
     )
 
 
@@ -164,6 +174,8 @@ def screen(options: argparse.Namespace, state: ResponderState) -> str:
         return json.dumps({name: tree[name] for name in ("status", *parts)}, indent=2)
     if options.command == "sessions" and options.summary:
         return "\n".join(session_summary(state))
+    if options.command == "sessions" and sys.stdout.isatty():
+        return "\n".join(show_sessions(state, shutil.get_terminal_size().columns))
     return "\n".join(SCREENS[options.command](state))
 
 

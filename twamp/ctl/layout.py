@@ -7,6 +7,12 @@ from typing import Any, cast
 from twamp.config.readers import DSCP_NAMES
 from twamp.reflector.state import ConnectionRow, ResponderState, SessionRow, Status, engine_counter
 
+GAP = "  "  # between columns
+# Columns of the sessions that a narrow terminal goes without, the first first.
+SPARE = (
+    *("OFFLOAD", "CONNECTION", "PADDING", "T2 FROM", "CLIENT", "DSCP", "MODE", "SID", "REFLECTED"),
+    "LAST PACKET",
+)
 UNITS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -35,21 +41,40 @@ def dscp(value: int) -> str:
     return f"{value} {names[0]}" if names else str(value)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> Iterator[str]:
-    """Aligned columns, numbers to the right; the line ``empty`` when there is no row."""
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    empty: str,
+    *,
+    width: int | None = None,
+    spare: Sequence[str] = (),
+) -> Iterator[str]:
+    """Aligned columns, numbers to the right; the line ``empty`` when there is no row.
+
+    Where that is wider than ``width``, columns are left out in the order of ``spare``, which a last line says.
+    """
     texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     if not texts:
         yield empty
         return
-    columns = list(zip(heads, *texts, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(cell.isdecimal() for cell in column[1:]) for column in columns]
-    for row in [list(heads), *texts]:
-        cells = (
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
-        )
-        yield "  ".join(cells).rstrip()
+    columns = {column[0]: column for column in zip(heads, *texts, strict=True)}
+    widths = {head: max(map(len, column)) for head, column in columns.items()}
+    left_out = 0
+    for head in spare:
+        if width is None or sum(widths.values()) + len(GAP) * (len(widths) - 1) <= width:
+            break
+        del columns[head], widths[head]
+        left_out += 1
+    cells = [
+        [cell.rjust(widths[head]) for cell in column]
+        if all(cell.isdecimal() for cell in column[1:])
+        else [cell.ljust(widths[head]) for cell in column]
+        for head, column in columns.items()
+    ]
+    for row in zip(*cells, strict=True):
+        yield GAP.join(row).rstrip()
+    if left_out:
+        yield f"({left_out} more columns do not fit; --json has all)"
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> Iterator[str]:
@@ -125,7 +150,7 @@ def _connection_cells(row: ConnectionRow) -> Sequence[object]:
     )
 
 
-def show_sessions(state: ResponderState) -> Iterator[str]:
+def show_sessions(state: ResponderState, width: int | None = None) -> Iterator[str]:
     return table(
         (
             *("SID", "CONNECTION", "CLIENT", "SENDER", "REFLECTOR", "MODE", "DSCP", "PADDING"),
@@ -133,6 +158,8 @@ def show_sessions(state: ResponderState) -> Iterator[str]:
         ),
         map(_session_cells, state["sessions"]),
         "no sessions",
+        width=width,
+        spare=SPARE,
     )
 
 
