@@ -1,7 +1,10 @@
 """twping's metrics: what is in a tally is what Prometheus reads."""
 
+import json
+import re
 import shutil
 import subprocess
+from importlib.resources import files
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -120,6 +123,31 @@ def test_what_was_not_measured_has_no_gauge(text: str) -> None:
     ]
     assert gauges
     assert all(sample.labels["target"] == "paris" for sample in gauges)
+
+
+def test_the_dashboard_shows_what_there_is(text: str) -> None:
+    dashboard = json.loads(files("twamp").joinpath("data/grafana/twping.json").read_text())
+    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    known = {sample.name for sample in found}
+    labels = {label for sample in found for label in sample.labels}
+    expressions = [
+        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    ] + [
+        variable["query"]["query"]
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] == "query"
+    ]
+    for expression in expressions:
+        names = re.findall(r"\btwamp_\w+", expression)
+        assert names, expression
+        assert set(names) <= known, expression
+    used = re.findall(r"\b(?:by|on) \(([^)]*)\)", " ".join(expressions))
+    assert {label.strip() for some in used for label in some.split(",")} <= labels
+    shown = {name for expression in expressions for name in re.findall(r"twamp_\w+", expression)}
+    assert known - shown == {"twamp_rtt_seconds_count", "twamp_rtt_seconds_sum"} | {
+        "twamp_delay_seconds_bucket",
+        "twamp_timestamp_packets_total",
+    }
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason=f"{NOT_TESTED}: no promtool")

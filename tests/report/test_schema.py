@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from twamp.ping.__main__ import main
+from twamp.protocol.timestamps import unix_ns_from_ntp
 
 SCHEMA = json.loads(files("twamp").joinpath("data/schema/twping.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -32,6 +33,7 @@ def test_the_schema_is_one() -> None:
         ("-c", "20"),
         ("-c", "5", "--session-count", "3", "--fail", "rtt.max>1ns", "-a", "12.5,99.99"),
         ("-c", "3", "-D", "EF", "--zero-padding"),
+        ("-c", "5", "--samples"),
     ],
 )
 def test_a_run_follows_it(options: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,6 +43,17 @@ def test_a_run_follows_it(options: tuple[str, ...], capsys: pytest.CaptureFixtur
 
 def test_an_eventful_run_follows_it() -> None:
     VALIDATOR.validate(a_tree())
+
+
+def test_samples_say_how_their_timestamps_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--loopback", "-c", "2", "-i", "0.001f", "-L", "0.2", "--json", "--samples"])
+    tree = json.loads(capsys.readouterr().out)
+    [result] = tree["results"]
+    assert result["samples"]["timestamps"] == "ntp64"
+    first = result["samples"]["rows"][0][0]
+    assert unix_ns_from_ntp(first) == result["packets"]["time-of-first"]
+    result["samples"]["rows"][0].append(0)
+    assert not VALIDATOR.is_valid(tree)
 
 
 def paths(tree: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

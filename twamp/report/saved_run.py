@@ -52,6 +52,7 @@ def read_saved_run(path: str) -> SavedRun:
 def samples_tree(measurement: Measurement) -> dict[str, Any]:
     """The samples of a session for its JSON (``--samples``): named columns, and rows."""
     return {
+        "timestamps": "ntp64",  # of t1 to t4: 2^-32 s since 1900, other than the "units" of the report
         "loss-timeout": measurement.loss_timeout_ns,
         "columns": list(Sample._fields),
         "rows": [list(sample) for sample in measurement.samples],
