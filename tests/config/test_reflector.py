@@ -30,6 +30,7 @@ def test_defaults_are_the_published_ones() -> None:
     assert dataclasses.asdict(config) == {
         "listen_address": (),
         "port": 862,
+        "listen_wait": 0,
         "iface": None,
         "vrf": None,
         "client_list": (),
@@ -210,7 +211,7 @@ def test_a_numeric_row_takes_its_bounds_and_nothing_beyond(field: str) -> None:
 
 def test_every_list_has_a_limit_that_is_tried() -> None:
     assert set(LISTS) == {field for field, row in rows(ReflectorConfig) if row.multiple}
-    assert len(RANGES) == 24
+    assert len(RANGES) == 25
 
 
 @pytest.mark.parametrize("field", LISTS)

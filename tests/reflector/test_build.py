@@ -1,5 +1,6 @@
 """The parts of a responder: made at every limit of their options, and closed when one cannot be."""
 
+import errno
 import os
 import socket
 from ipaddress import ip_network
@@ -12,7 +13,7 @@ from tests.support.settings import settings
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import rows
 from twamp.errors import ConfigError
-from twamp.reflector.build import bind, make_workers, require_startable
+from twamp.reflector.build import bind, make_workers, open_in_time, require_startable
 from twamp.reflector.state import ResponderState
 
 OF_THE_ENGINE = (
@@ -94,6 +95,46 @@ def test_a_socket_that_was_asked_for_is_required_and_the_default_is_not(
     bound.close()
     assert bound.status_socket is None
     assert "twampctl will not find this responder" in caplog.text
+
+
+def an_opener(failures: list[OSError], opened: list[str]) -> Any:
+    """Fails in turn, then opens."""
+
+    def opener(_: ReflectorConfig) -> list[str]:
+        if failures:
+            raise failures.pop(0)
+        return opened
+
+    return opener
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ENODEV])
+def test_what_comes_late_is_waited_for(
+    number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sleeps: list[float] = []
+    monkeypatch.setattr("twamp.reflector.build.time.sleep", sleeps.append)
+    config = settings(listen_wait=60, iface="lo").config
+    opener = an_opener([OSError(number, "late")] * 2, ["a listener"])
+    assert open_in_time("port", config, opener) == ["a listener"]
+    assert len(sleeps) == 2
+    [line] = caplog.messages
+    assert line.endswith("; waiting up to 60 s for it")
+
+
+def test_waiting_ends_and_is_only_for_what_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr("twamp.reflector.build.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("twamp.reflector.build.time.sleep", lambda _: None)
+    late = [OSError(errno.EADDRNOTAVAIL, "late")] * 10
+    with pytest.raises(ConfigError, match="listen-address: cannot listen on"):
+        open_in_time("port", settings(listen_wait=30).config, an_opener(late, []))
+    assert len(late) == 7
+    for wait, error in ((30, errno.EADDRINUSE), (30, errno.EACCES), (0, errno.EADDRNOTAVAIL)):
+        failures = [OSError(error, "no"), OSError(error, "no")]
+        with pytest.raises(ConfigError, match="cannot listen on"):
+            open_in_time("port", settings(listen_wait=wait).config, an_opener(failures, []))
+        assert len(failures) == 1
 
 
 # ---- --check-config --------------------------------------------------------------------------------

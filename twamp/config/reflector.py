@@ -45,6 +45,12 @@ class ReflectorConfig(Config):
         range="0-65535",
         restart=True,
     )
+    listen_wait: int = option(
+        0,
+        "seconds to wait at the start for a listen-address or an interface that comes late; 0: none",
+        range="0-3600",
+        restart=True,
+    )
     iface: str | None = option(
         None,
         "bind to this network interface",

@@ -5,10 +5,12 @@ option and the remedy when it cannot be.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -28,6 +30,9 @@ from twamp.reflector.state import ResponderState
 from twamp.reflector.status_socket import open_status_socket
 
 logger = logging.getLogger("twamp.responder")
+
+LATE = (errno.EADDRNOTAVAIL, errno.ENODEV)  # an address or an interface may still come
+LOOK_EVERY = 0.5  # seconds, while they are waited for
 
 Opened = TypeVar("Opened")
 ReadState = Callable[[], ResponderState]
@@ -61,15 +66,34 @@ def bind(settings: Settings, inherited: Sequence[socket.socket], read_state: Rea
         bound = Bound(list(inherited), bool(inherited), [], None, None, None)
         opened.callback(bound.close)
         if not inherited:
-            bound.listeners = open_or_explain("port", config, open_listeners)
+            bound.listeners = open_in_time("port", config, open_listeners)
         if config.light:
-            bound.light = open_or_explain("light-port", config, open_light_sockets)
+            bound.light = open_in_time("light-port", config, open_light_sockets)
         bound.status_socket = _open_status_socket(settings)
         if config.metrics_address is not None:
             bound.exporter = _open_exporter(config, read_state)
         bound.stamping = _open_stamping(config)
         opened.pop_all()
     return bound
+
+
+def open_in_time(
+    option: str, config: ReflectorConfig, opener: Callable[[ReflectorConfig], list[Opened]]
+) -> list[Opened]:
+    """What ``opener`` opens, once its address and interface are there, or ``listen-wait`` has passed."""
+    until = time.monotonic() + config.listen_wait
+    waiting = False
+    while True:
+        try:
+            return opener(config)
+        except OSError as error:
+            reason = listening_error(error, config, option)
+            if error.errno not in LATE or time.monotonic() >= until:
+                raise reason from None
+        if not waiting:
+            logger.warning("%s; waiting up to %d s for it", reason, config.listen_wait)
+        waiting = True
+        time.sleep(LOOK_EVERY)
 
 
 def open_or_explain(
