@@ -2,7 +2,7 @@
 
 A program: ``python -m tests.netns.capture INTERFACE udp|tcp``.  ``tos`` is IPv4's TOS or IPv6's Traffic Class,
 ``ttl`` TTL or Hop Limit, ``outgoing`` as the interface's host sees it; ``at_ns`` when the kernel saw the
-packet pass (Unix time), ``payload`` of UDP in hexadecimal.  What leaves as
+packet pass (Unix time), ``payload`` of UDP in hexadecimal, ``reset`` of TCP.  What leaves as
 segments is one packet here, with all their payloads (tests/engine/test_segments.py).
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 KINDS = {"tcp": 6, "udp": 17}
 OUTGOING = 4  # PACKET_OUTGOING
+RST = 0x04  # of TCP's flags
 SO_TIMESTAMPNS = 35  # which the socket module does not name; old and new are one on 64-bit Linux
 TIMESPEC = struct.Struct("@qq")
 
@@ -45,6 +46,8 @@ def read(wanted: int, protocol: int, octets: bytes) -> dict[str, Any] | None:
     }
     if wanted == KINDS["udp"]:
         packet |= {"length": length - 8, "payload": octets[head + 8 :].hex()}
+    else:
+        packet["reset"] = bool(octets[head + 13] & RST)
     return packet
 
 

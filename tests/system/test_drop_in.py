@@ -144,7 +144,7 @@ def test_the_next_address_of_a_name_is_tried(
     """Two that refuse come before the one that answers; where none does, each one's reason is said."""
     addresses = ["127.0.0.7", "127.0.0.8", "127.0.0.1"]
 
-    async def resolve(host: str, port: int, family: int) -> list[tuple[object, ...]]:
+    async def resolve(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
         assert host == "three.example"
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in addresses
