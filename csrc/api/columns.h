@@ -3,7 +3,8 @@
 #include "api/sender.h"
 
 enum tw_column_name {
-    TW_COLUMN_ROUND_TRIP, /* (T4 - T1) - (T3 - T2) of each reply in time, in ns, as all of them */
+    TW_COLUMN_ROUND_TRIP, /* (T4 - T1) - (T3 - T2) of each reply in time that has T2 and T3; in ns,
+                             as all of them */
     TW_COLUMN_SEND,       /* T2 - T1 */
     TW_COLUMN_REFLECT,    /* T4 - T3 */
     TW_COLUMN_PROCESSING, /* T3 - T2 */
@@ -45,6 +46,8 @@ struct tw_columns {
     int64_t forward; /* lost, by direction */
     int64_t reverse;
     uint64_t unknown;
+    uint64_t unstamped;  /* replies in time whose T2 or T3 is 0: they have no delays */
+    uint64_t clock_back; /* replies in time whose T4 is before T1 */
     uint64_t send_duplicates;
     uint64_t reflect_duplicates;
     uint64_t sender_ttls[256]; /* packets by value */

@@ -53,6 +53,12 @@ static int is_received(const struct tw_table *table, const struct tw_sample *sam
            ns_of(difference(sample->t4, sample->t1)) <= table->loss_timeout_ns;
 }
 
+/* The reflector wrote both of its timestamps: without them there are no delays. */
+static int is_stamped(const struct tw_sample *sample)
+{
+    return sample->t2 != 0 && sample->t3 != 0;
+}
+
 /* ---- one packet after the other ----------------------------------------------------------------
  */
 
@@ -87,12 +93,18 @@ static void note_errors(struct tw_columns *columns, uint16_t sender, uint16_t re
     }
 }
 
-static void add_received(struct tw_columns *columns, const struct tw_sample *sample,
-                         const struct delays *delays)
+static void add_delays(struct tw_columns *columns, const struct delays *delays)
 {
     for (int way = 0; way < WAYS; way++)
         append(columns, TW_COLUMN_ROUND_TRIP + (enum tw_column_name)way, delays->ns[way]);
     append(columns, TW_COLUMN_PROCESSING, delays->processing);
+}
+
+static void add_received(struct tw_columns *columns, const struct tw_sample *sample)
+{
+    columns->unstamped += !is_stamped(sample);
+    columns->clock_back += difference(sample->t4, sample->t1) < 0;
+    columns->unknown = 0;
     columns->sender_ttls[sample->sender_ttl]++;
     columns->ttls[sample->ttl]++;
     columns->tos[sample->tos]++;
@@ -152,6 +164,11 @@ static uint64_t add_samples(const struct tw_table *table, struct tw_columns *col
             columns->unknown = sample->rank == 0 ? columns->unknown + 1 : 0;
             continue;
         }
+        add_received(columns, sample);
+        if (!is_stamped(sample)) {
+            has_before = 0;
+            continue;
+        }
         const struct delays delays = delays_of(sample);
         const uint32_t both =
             (uint32_t)sample->sender_error_estimate << 16 | sample->reflector_error_estimate;
@@ -159,12 +176,11 @@ static uint64_t add_samples(const struct tw_table *table, struct tw_columns *col
         if (both != estimates || columns->columns[TW_COLUMN_ROUND_TRIP].count == 0)
             note_errors(columns, sample->sender_error_estimate, sample->reflector_error_estimate);
         estimates = both;
-        add_received(columns, sample, &delays);
+        add_delays(columns, &delays);
         if (has_before)
             add_variation(columns, &before, &delays);
         before = delays;
         has_before = 1;
-        columns->unknown = 0;
     }
     return silent;
 }
@@ -223,10 +239,12 @@ static void judge_return(const struct tw_table *table, struct tw_columns *column
     tw_sort(keys, keys + table->size, count, UPPER_BITS);
     for (size_t i = 0; i < count; i++) {
         const struct tw_sample *sample = &table->samples[(uint32_t)keys[i]];
-        const struct delays delays = delays_of(sample);
-
         order_add(&round_trip, sample->sequence_number);
         order_add(&back, sample->reflector_sequence_number);
+        if (!is_stamped(sample))
+            continue;
+        const struct delays delays = delays_of(sample);
+
         jitter_add(&round_trip_jitter, delays.ns[ROUND_TRIP]);
         jitter_add(&back_jitter, delays.ns[REFLECT]);
     }
@@ -276,7 +294,8 @@ static int64_t judge_arrival(const struct tw_table *table, struct tw_columns *co
             seen++;
         if (index < table->size && is_received(table, &table->samples[index])) {
             order_add(&there, table->samples[index].sequence_number);
-            jitter_add(&jitter, delays_of(&table->samples[index]).ns[SEND]);
+            if (is_stamped(&table->samples[index]))
+                jitter_add(&jitter, delays_of(&table->samples[index]).ns[SEND]);
         }
     }
     columns->reordered[SEND] = there.reordered;

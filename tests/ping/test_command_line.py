@@ -43,7 +43,7 @@ def test_a_report_of_a_saved_run_takes_every_option_of_reports_and_no_other() ->
     expected = {
         *("json", "samples", "csv", "influx", "bin", "raw", "machine", "bucket_width", "plot"),
         *("fail", "packets_per_summary", "save_summaries", "directory", "verbose", "unix_time"),
-        *("units", "quiet", "percentiles"),
+        *("units", "quiet", "percentiles", "trust_clocks"),
     }
     assert expected == OF_REPORTS
     config, file = read_report_command_line(["run.json", "--csv"])

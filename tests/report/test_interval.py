@@ -31,13 +31,14 @@ UNREACHED = ReportInterval("lost", 0, [Tally()], end_ns=SECOND, reason="no route
 
 
 def tree_of(interval: ReportInterval, *fail: str) -> dict[str, object]:
+    results = interval.results()
     line = json_line(
         interval,
-        interval.results(),
+        results,
         "interval",
         version="0",
         percentiles=[Decimal("12.5")],
-        fail=[parse_threshold(text) for text in fail],
+        failures=crossed(map(parse_threshold, fail), results.total),
     )
     assert line.endswith("}\n")
     assert line.count("\n") == 1

@@ -85,17 +85,14 @@ def test_the_table_is_aligned_and_in_a_unit_that_fits(values: list[int]) -> None
     metrics = measure(a_measurement(samples, loss_timeout_ns=10**12))
     head, *rows = delay_table(metrics)
     assert len(rows) == 10
-    assert all(len(row) <= len(head) for row in rows)
-    assert all(row[18 + 10 * n] == " " for row in rows for n in range((len(row) - 18) // 10))
-    assert all(row == row.rstrip() for row in rows)
-    unit = {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9}[head.split()[2]]
-    median = max(
-        kind.delay.median or 0 for kind in (metrics.round_trip, metrics.send, metrics.reflect)
-    )
-    assert unit <= max(median, max(values) * 3 // 100_000, 1)
-    assert median < 1000 * unit or unit == 10**9
-    cells = rows[0].removeprefix("round trip").split()
+    assert len(head) <= 80
+    assert all(len(row) <= len(head) and row == row.rstrip() for row in rows)
+    assert all(row[20 + 7 * n] == " " for row in rows for n in range((len(row) - 20) // 7))
+    unit = {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9}[rows[0][18:20].strip()]
     delay = metrics.round_trip.delay
+    assert unit <= max(delay.median or 0, (delay.maximum or 0) // 99, 1)
+    assert (delay.maximum or 0) < 99_999 * unit or unit == 10**9
+    cells = rows[0][20:].split()
     for cell, value in zip(
         cells,
         (delay.minimum, delay.mean, delay.median, delay.percentile(95), delay.percentile(99)),
@@ -104,3 +101,42 @@ def test_the_table_is_aligned_and_in_a_unit_that_fits(values: list[int]) -> None
         assert value is not None
         true, half = Fraction(value, unit), Fraction(1, 2000)
         assert abs(Fraction(cell) - true) <= max(half, half * true)
+
+
+def test_each_row_has_its_own_unit() -> None:
+    """Clocks a second apart leave the round trip readable."""
+    apart = [a_sample(n, (n * MS, 10**9 + n * MS, 10**9 + n * MS, n * MS + 53_000)) for n in (0, 1)]
+    metrics = measure(a_measurement(apart))
+    rows = {row[:18].rstrip(): row[18:].split() for row in delay_table(metrics)}
+    assert rows["round trip"][:3] == ["us", "53.00", "53.00"]
+    assert rows["forward"][:2] == ["s", "1.000"]
+    rows = {row[:18].rstrip(): row[18:].split() for row in delay_table(metrics, above_least=True)}
+    assert "forward" not in rows
+    assert rows["forward above min"] == ["ns", *["0"] * 8]
+
+
+def test_one_way_delays_that_are_unknown_are_shown_above_their_least() -> None:
+    assert "\nforward above min ms" in summary(free_running(), Style())
+    for text in (
+        summary(free_running(), Style(trust_clocks=True)),
+        summary(eventful(), Style()),
+    ):
+        assert "above" not in text
+        assert "\nforward           ms" in text
+
+
+def test_what_is_impossible_is_said() -> None:
+    samples = [
+        a_sample(0, (0, 2 * MS, 9 * MS, 6 * MS)),
+        a_sample(1, (0, 2 * MS, MS, 6 * MS)),
+        a_sample(2, (0, 2 * MS, 3 * MS, 6 * MS), t2=0),
+    ]
+    lines = summary(a_measurement(samples), Style()).splitlines()
+    assert [line for line in lines if line.startswith("impossible: ")] == [
+        "impossible: 1 of 3 round trips are negative: the reflector's timestamps are to blame",
+        "impossible: 1 of 3 residences in the reflector are negative: "
+        "the reflector's timestamps are to blame",
+        "impossible: 1 of 3 replies have a timestamp of 0, and so no delays: "
+        "the reflector's timestamps are to blame",
+    ]
+    assert "impossible" not in summary(eventful(), Style())

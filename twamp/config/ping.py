@@ -248,6 +248,11 @@ class PingConfig(Config):
         entries=64,
         metavar="THRESHOLD",
     )
+    trust_clocks: bool = option(
+        False,
+        "take one-way delays as they are, though the clocks are not known to agree",
+        read=flag,
+    )
 
     json: bool = option(
         False,

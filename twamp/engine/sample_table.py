@@ -132,6 +132,8 @@ def _columns(native: Any, values: Sequence["array[int]"]) -> Columns:
         delays=(round_trip, send, reflect, processing),
         ipdv=(ipdv[0], ipdv[1], ipdv[2]),
         jitter=(jitter[0], jitter[1], jitter[2]),
+        unstamped=native.unstamped,
+        clock_back=native.clock_back,
         lateness=lateness,
         loss=Loss(native.late, native.forward, native.reverse, native.unknown),
         send_duplicates=native.send_duplicates,

@@ -6,6 +6,7 @@ values      how values in nanoseconds are distributed: one set of questions, exa
 histogram   counts of values by bucket, for measurements that have no end
 columns     what has to be known of one session's packets, column by column
 figures     Metrics: all that is reported, of a session, of several together, or of an interval
+validity    which figures cannot be true, or cannot be known, and why
 measure     measure() and Results: a run, measured once
 tally       figures that can be added up, of samples that need not be kept
 interval    one interval of a continuous measurement

@@ -12,7 +12,7 @@ from operator import attrgetter, sub
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from twamp.metrics.figures import Loss, Reordering
-from twamp.metrics.sample import Measurement, Sample, signed
+from twamp.metrics.sample import Measurement, Sample, is_clock_back, is_stamped, signed
 from twamp.metrics.values import Distribution
 from twamp.protocol.timestamps import NS, ErrorEstimate
 
@@ -32,7 +32,8 @@ class Columns:
     """The columns of one session.
 
     ``sent``, ``first``, ``last``, ``t1_sources`` and ``lateness`` are of the packets sent, the others of
-    those received.
+    those received; ``delays``, ``ipdv``, ``jitter`` and ``errors`` of those with both of the reflector's
+    timestamps.  ``unstamped`` packets lack one; of ``clock_back`` T4 is before T1.
     ``ipdv`` and ``jitter`` are those of the round trip, the send time and the reflect time; TTLs,
     TOS and sources are counts by value.
     """
@@ -43,6 +44,8 @@ class Columns:
     delays: tuple[Distribution, Distribution, Distribution, Distribution]  # as Delays has them
     ipdv: tuple[Distribution, Distribution, Distribution]
     jitter: tuple[int | None, int | None, int | None]
+    unstamped: int
+    clock_back: int
     lateness: Distribution
     loss: Loss
     send_duplicates: int
@@ -70,14 +73,15 @@ def columns_of(measurement: Measurement) -> Columns:
     sent = [sample for sample in measurement.samples if sample.t1_source]
     answered = [sample for sample in sent if sample.rank]
     received, places = _in_time(sent, measurement.loss_timeout_ns)
-    delays = _delays(received)
+    is_timed = [*map(is_stamped, received)]
+    timed, places = [*compress(received, is_timed)], [*compress(places, is_timed)]
+    delays = _delays(timed)
     neighbours = [later - earlier == 1 for earlier, later in pairwise(places)]
     ipdv = [
         Distribution.of(compress(map(sub, islice(values, 1, None), values), neighbours))
         for values in delays[:3]
     ]
     send_duplicates, reflect_duplicates = _duplicates(measurement, answered)
-    reordering, jitter = _order(received, delays)
     first, last = _ends(sent)
     return Columns(
         sent=len(sent),
@@ -88,13 +92,15 @@ def columns_of(measurement: Measurement) -> Columns:
             *(Distribution.of(delays.reflect), Distribution.of(delays.processing)),
         ),
         ipdv=(ipdv[0], ipdv[1], ipdv[2]),
-        jitter=jitter,
+        jitter=_jitter(timed, delays),
+        unstamped=len(received) - len(timed),
+        clock_back=sum(map(is_clock_back, received)),
         lateness=Distribution.of(_column(sent, "lateness_ns")),
         loss=_loss(measurement, sent, answered, late=len(answered) - len(received)),
         send_duplicates=send_duplicates,
         reflect_duplicates=reflect_duplicates,
-        reordering=reordering,
-        errors=_errors(received),
+        reordering=_reordering(received),
+        errors=_errors(timed),
         sender_ttls=Counter(_column(received, "sender_ttl")),
         ttls=Counter(_column(received, "ttl")),
         tos=Counter(_column(received, "tos")),
@@ -186,30 +192,30 @@ def _duplicates(measurement: Measurement, answered: Sequence[Sample]) -> tuple[i
     return arrivals - len(doubled), len(copies) - arrivals
 
 
-def _order(
-    received: Sequence[Sample], delays: _Delays
-) -> tuple[Reordering, tuple[int | None, int | None, int | None]]:
-    """Reordering, and the three jitters in the order in which packets arrived at either end."""
+def _orders(received: Sequence[Sample]) -> tuple[list[int], list[int]]:
+    """The places of packets in the order in which they arrived at the reflector, and came back."""
+    places = range(len(received))
+    there = sorted(places, key=_column(received, "reflector_sequence_number").__getitem__)
+    return there, sorted(places, key=_column(received, "rank").__getitem__)
+
+
+def _reordering(received: Sequence[Sample]) -> Reordering:
+    there, back = _orders(received)
     sequence = _column(received, "sequence_number")
     numbers = _column(received, "reflector_sequence_number")
-    places = range(len(received))
-    back = sorted(places, key=_column(received, "rank").__getitem__)
-    there = sorted(places, key=numbers.__getitem__)
+    return Reordering(
+        round_trip=reordered([sequence[place] for place in back]),
+        forward=reordered([sequence[place] for place in there]),
+        reverse=reordered([numbers[place] for place in back]),
+    )
 
-    def of(column: Sequence[int], order: Sequence[int]) -> list[int]:
-        return [column[place] for place in order]
 
+def _jitter(timed: Sequence[Sample], delays: _Delays) -> tuple[int | None, int | None, int | None]:
+    there, back = _orders(timed)
     return (
-        Reordering(
-            round_trip=reordered(of(sequence, back)),
-            forward=reordered(of(sequence, there)),
-            reverse=reordered(of(numbers, back)),
-        ),
-        (
-            interarrival_jitter(of(delays.round_trip, back)),
-            interarrival_jitter(of(delays.send, there)),
-            interarrival_jitter(of(delays.reflect, back)),
-        ),
+        interarrival_jitter([delays.round_trip[place] for place in back]),
+        interarrival_jitter([delays.send[place] for place in there]),
+        interarrival_jitter([delays.reflect[place] for place in back]),
     )
 
 
@@ -259,8 +265,8 @@ def interarrival_jitter(transits: Iterable[int]) -> int | None:
     return jitter.value
 
 
-def _errors(received: Sequence[Sample]) -> Errors:
-    estimates = set(map(attrgetter("sender_error_estimate", "reflector_error_estimate"), received))
+def _errors(timed: Sequence[Sample]) -> Errors:
+    estimates = set(map(attrgetter("sender_error_estimate", "reflector_error_estimate"), timed))
     both = [(ErrorEstimate.from_int(a), ErrorEstimate.from_int(b)) for a, b in estimates]
     return Errors(
         sender_synchronized=bool(both) and all(here.synchronized for here, _ in both),

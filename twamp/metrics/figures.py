@@ -121,6 +121,8 @@ class Metrics:
     last: int | None
     sent: int
     received: int
+    unstamped: int  # of received: T2 or T3 is 0, so that there are no delays
+    clock_back: int  # of received: T4 is before T1, so our clock was set back meanwhile
     loss: Loss
     send_duplicates: int
     reflect_duplicates: int
@@ -168,13 +170,15 @@ class Metrics:
         """
         if len(parts) == 1:
             return parts[0]
-        received = [part for part in parts if part.received]
+        timed = [part for part in parts if part.processing.count]
         stalls = [part.stalls for part in parts if part.stalls is not None]
         return cls(
             first=_end((part.first for part in parts), min),
             last=_end((part.last for part in parts), max),
             sent=sum(part.sent for part in parts),
             received=sum(part.received for part in parts),
+            unstamped=sum(part.unstamped for part in parts),
+            clock_back=sum(part.clock_back for part in parts),
             loss=Loss(*map(sum, zip(*(part.loss for part in parts), strict=True))),
             send_duplicates=sum(part.send_duplicates for part in parts),
             reflect_duplicates=sum(part.reflect_duplicates for part in parts),
@@ -185,8 +189,8 @@ class Metrics:
             processing=all_together([part.processing for part in parts]),
             send_hops=Hops.of(_added(part.send_hops.counts for part in parts)),
             reflect_hops=Hops.of(_added(part.reflect_hops.counts for part in parts)),
-            sender_synchronized=_all(part.sender_synchronized for part in received),
-            reflector_synchronized=_all(part.reflector_synchronized for part in received),
+            sender_synchronized=_all(part.sender_synchronized for part in timed),
+            reflector_synchronized=_all(part.reflector_synchronized for part in timed),
             sender_error_ns=_greatest(part.sender_error_ns for part in parts),
             reflector_error_ns=_greatest(part.reflector_error_ns for part in parts),
             t1_sources=by_source(_added(part.t1_sources for part in parts)),

@@ -139,6 +139,12 @@ class Histogram(Values):
                 return self._middle(bucket, self.minimum, self.maximum)
         raise AssertionError("the buckets hold fewer values than were counted")
 
+    def count_below(self, value: int) -> int:
+        if self.minimum is None or self.minimum >= value:
+            return 0
+        first = bucket_of(value)
+        return sum(count for bucket, count in self._counts.items() if bucket < first)
+
     @staticmethod
     def _middle(bucket: int, least: int, most: int) -> int:
         """The value that a bucket stands for."""

@@ -95,6 +95,7 @@ def ns_of_units(units: int) -> int:
 
 
 def delays(sample: Sample) -> Delays:
+    """Those of a packet that was answered, and whose reply :func:`is_stamped`."""
     processing = signed(sample.t3 - sample.t2)
     return Delays(
         round_trip=ns_of_units(signed(sample.t4 - sample.t1) - processing),
@@ -102,6 +103,16 @@ def delays(sample: Sample) -> Delays:
         reflect=ns_of_units(signed(sample.t4 - sample.t3)),
         processing=ns_of_units(processing),
     )
+
+
+def is_stamped(sample: Sample) -> bool:
+    """The reflector wrote both of its timestamps, T2 and T3; 0 is no time, and leaves no delays."""
+    return sample.t2 != 0 and sample.t3 != 0
+
+
+def is_clock_back(sample: Sample) -> bool:
+    """The reply came before its packet left (T4 < T1), so our own clock was set back in between."""
+    return signed(sample.t4 - sample.t1) < 0
 
 
 def is_late(sample: Sample, loss_timeout_ns: int) -> bool:

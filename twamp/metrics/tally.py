@@ -19,7 +19,16 @@ from typing import NamedTuple
 from twamp.metrics.columns import Jitter
 from twamp.metrics.figures import Delay, Hops, Loss, Metrics, Reordering, by_source, by_value
 from twamp.metrics.histogram import Histogram
-from twamp.metrics.sample import INITIAL_TTL, SOURCES, Delays, Sample, delays, is_late
+from twamp.metrics.sample import (
+    INITIAL_TTL,
+    SOURCES,
+    Delays,
+    Sample,
+    delays,
+    is_clock_back,
+    is_late,
+    is_stamped,
+)
 from twamp.metrics.values import Less
 from twamp.protocol.timestamps import (
     ErrorEstimate,
@@ -69,6 +78,8 @@ class Tally:
     last: int | None = None
     sent: int = 0
     received: int = 0
+    unstamped: int = 0  # of received: T2 or T3 is 0, so that there are no delays
+    clock_back: int = 0  # of received: T4 is before T1, so our clock was set back meanwhile
     late: int = 0
     forward: int = 0
     reverse: int = 0
@@ -80,7 +91,7 @@ class Tally:
     reordered_reverse: int = 0
     send_errors: int = 0
     stalls: int = 0  # times that the sender waited for us
-    sender_unsynchronized: int = 0  # of received
+    sender_unsynchronized: int = 0  # of those with delays
     reflector_unsynchronized: int = 0
     error_ns: int | None = None  # of a one-way delay: the greatest sum of both ends' estimates
     round_trip: Variation = field(default_factory=Variation)
@@ -113,11 +124,14 @@ class Tally:
     def metrics(self) -> Metrics:
         """The figures of this tally as those of a finite session; the histograms are not copied."""
         both_ways = None if self.error_ns is None else 2 * self.error_ns
+        timed = self.received - self.unstamped
         return Metrics(
             first=None if self.first is None else ntp_from_unix_ns(self.first),
             last=None if self.last is None else ntp_from_unix_ns(self.last),
             sent=self.sent,
             received=self.received,
+            unstamped=self.unstamped,
+            clock_back=self.clock_back,
             loss=self.loss,
             send_duplicates=self.send_duplicates,
             reflect_duplicates=self.reflect_duplicates,
@@ -128,8 +142,8 @@ class Tally:
             processing=self.processing,
             send_hops=Hops.of(self.send_hops),
             reflect_hops=Hops.of(self.reflect_hops),
-            sender_synchronized=self.received > 0 and not self.sender_unsynchronized,
-            reflector_synchronized=self.received > 0 and not self.reflector_unsynchronized,
+            sender_synchronized=timed > 0 and not self.sender_unsynchronized,
+            reflector_synchronized=timed > 0 and not self.reflector_unsynchronized,
             sender_error_ns=self.sender_error_ns,
             reflector_error_ns=self.reflector_error_ns,
             t1_sources=by_source(self.t1_sources),
@@ -211,7 +225,7 @@ class _Arrival(NamedTuple):
     place: int
     sequence_number: int
     sample: Sample
-    delays: Delays
+    delays: Delays | None  # of a reply without the reflector's timestamps
 
 
 class _Jitters(NamedTuple):
@@ -315,7 +329,24 @@ class SessionFold:
 
     def _add_received(self, sample: Sample, tally: Tally) -> None:
         tally.received += 1
-        one = delays(sample)
+        tally.clock_back += is_clock_back(sample)
+        tally.send_hops[INITIAL_TTL - sample.sender_ttl] += 1
+        tally.reflect_hops[INITIAL_TTL - sample.ttl] += 1
+        tally.t4_sources[SOURCES[sample.t4_source]] += 1
+        tally.reflect_dscp[sample.tos >> 2] += 1
+        tally.reflect_ecn[sample.tos & 3] += 1
+        one = None
+        if is_stamped(sample):
+            one = delays(sample)
+            self._add_delays(sample, one, tally)
+        else:
+            tally.unstamped += 1
+            self._previous = None
+        sequence, number = sample.sequence_number, sample.reflector_sequence_number
+        heapq.heappush(self._by_rank, _Arrival(sample.rank, sequence, sample, one))
+        heapq.heappush(self._by_reflector, _Arrival(number, sequence, sample, one))
+
+    def _add_delays(self, sample: Sample, one: Delays, tally: Tally) -> None:
         tally.round_trip.delay.add(one.round_trip)
         tally.send.delay.add(one.send)
         tally.reflect.delay.add(one.reflect)
@@ -326,20 +357,12 @@ class SessionFold:
             tally.send.ipdv.add(one.send - send)
             tally.reflect.ipdv.add(one.reflect - reflect)
         self._previous = one[:3]
-        tally.send_hops[INITIAL_TTL - sample.sender_ttl] += 1
-        tally.reflect_hops[INITIAL_TTL - sample.ttl] += 1
-        tally.t4_sources[SOURCES[sample.t4_source]] += 1
-        tally.reflect_dscp[sample.tos >> 2] += 1
-        tally.reflect_ecn[sample.tos & 3] += 1
         here, there = self._estimates_of(sample)
         tally.sender_unsynchronized += not here.synchronized
         tally.reflector_unsynchronized += not there.synchronized
         tally.error_ns = max(tally.error_ns or 0, here.error_ns + there.error_ns)
         tally.sender_error_ns = max(tally.sender_error_ns or 0, here.error_ns)
         tally.reflector_error_ns = max(tally.reflector_error_ns or 0, there.error_ns)
-        sequence, number = sample.sequence_number, sample.reflector_sequence_number
-        heapq.heappush(self._by_rank, _Arrival(sample.rank, sequence, sample, one))
-        heapq.heappush(self._by_reflector, _Arrival(number, sequence, sample, one))
 
     def _estimates_of(self, sample: Sample) -> "tuple[_Estimate, _Estimate]":
         """Those of both ends; they seldom change."""
@@ -379,10 +402,11 @@ class SessionFold:
         there = [*take(self._by_reflector)]
         for _, sequence, _, _ in there:
             tally.reordered_forward += self._there.is_reordered(sequence)
-        self._jitter.round_trip.add([arrival.delays.round_trip for arrival in back])
-        self._jitter.send.add([arrival.delays.send for arrival in there])
-        self._jitter.reflect.add([arrival.delays.reflect for arrival in back])
-        if tally.received:
+        came_back = [arrival.delays for arrival in back if arrival.delays]
+        self._jitter.round_trip.add([each.round_trip for each in came_back])
+        self._jitter.send.add([arrival.delays.send for arrival in there if arrival.delays])
+        self._jitter.reflect.add([each.reflect for each in came_back])
+        if tally.received > tally.unstamped:
             tally.round_trip.jitter = self._jitter.round_trip.value
             tally.send.jitter = self._jitter.send.value
             tally.reflect.jitter = self._jitter.reflect.value

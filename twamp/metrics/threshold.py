@@ -2,7 +2,8 @@
 
 A threshold is a figure, a comparison (``>``, ``>=``, ``<``, ``<=``) and a value.  Figures of packets (loss,
 duplicates, reordered) are counts, or with ``%`` shares of the packets sent; figures of delay take a unit of
-time.  Where no reply was received, every threshold of a delay is crossed.
+time.  A figure that cannot be known (:mod:`twamp.metrics.validity`) is judged by nothing: its threshold fails,
+and says why.
 """
 
 import operator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from twamp.metrics.figures import Delay, Metrics
+from twamp.metrics.validity import Validity
 from twamp.metrics.values import Values
 
 COMPARISONS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {
@@ -50,6 +52,7 @@ STATISTICS: Mapping[str, Callable[[Values], int | None]] = {
     "max": lambda values: values.maximum,
     "jitter": lambda values: values.p95_p50,
 }
+VARIATIONS = ("pdv", "ipdv", "jitter")  # of them the offset between the clocks is no part
 FORM = "FIGURE>VALUE, such as loss>1% or rtt.p99>5ms"
 KNOWN = (
     f"{', '.join(COUNTS)}; and of {', '.join(DELAYS)}: .{', .'.join(STATISTICS)}, .p99, .p99.9, "
@@ -60,26 +63,61 @@ _THRESHOLD = re.compile(r"([a-z]+(?:\.[a-z0-9.]+)?)(>=|<=|>|<)(\d+\.?\d*|\.\d+)(
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Threshold:
     """One threshold; ``text`` is as the user wrote it."""
 
     text: str
     comparison: Callable[[Fraction, Fraction], bool]
     limit: Fraction  # a count, a share, or ns
+    unit: str  # as the user wrote it
     figure: Callable[[Metrics], Fraction | None]
+    is_delay: bool
+    is_one_way: bool  # a delay that includes the offset between the clocks
 
     def __str__(self) -> str:
         return self.text
 
-    def is_crossed(self, metrics: Metrics) -> bool:
-        value = self.figure(metrics)
-        return value is None or self.comparison(value, self.limit)
+    def judge(self, metrics: Metrics, *, trust_clocks: bool = False) -> "Failure | None":
+        """Why a run, or an interval of one, fails; None: it is within the threshold."""
+        doubt = self._doubt(metrics, trust_clocks)
+        value = None if doubt else self.figure(metrics)
+        if value is not None and not self.comparison(value, self.limit):
+            return None
+        nothing = "no reply gave one" if self.is_delay else "no packet was sent"
+        return Failure(self, value, doubt or nothing)
+
+    def _doubt(self, metrics: Metrics, trust_clocks: bool) -> str:
+        if not self.is_delay:
+            return ""
+        validity = Validity.of(metrics)
+        if validity.delays or not self.is_one_way or trust_clocks or not validity.one_way:
+            return validity.delays
+        return f"{validity.one_way}; --trust-clocks judges it all the same"
 
 
-def crossed(thresholds: Iterable[Threshold], metrics: Metrics) -> list[Threshold]:
-    """The ``thresholds`` that a run, or an interval of one, has crossed."""
-    return [threshold for threshold in thresholds if threshold.is_crossed(metrics)]
+@dataclass(frozen=True)
+class Failure:
+    """A threshold that was crossed by ``value``, or whose figure cannot be known for ``reason``."""
+
+    threshold: Threshold
+    value: Fraction | None
+    reason: str
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.threshold}: it cannot be known: {self.reason}"
+        unit = self.threshold.unit
+        scale = Fraction(1, 100) if unit == "%" else Fraction(UNITS_NS.get(unit, 1))
+        return f"{self.threshold}: it is {float(self.value / scale):.6g}{unit}"
+
+
+def crossed(
+    thresholds: Iterable[Threshold], metrics: Metrics, *, trust_clocks: bool = False
+) -> list[Failure]:
+    """The failures of a run, or of an interval of one; ``trust_clocks``: one-way delays are known."""
+    found = (threshold.judge(metrics, trust_clocks=trust_clocks) for threshold in thresholds)
+    return [failure for failure in found if failure is not None]
 
 
 def parse_threshold(value: object) -> Threshold:
@@ -88,16 +126,27 @@ def parse_threshold(value: object) -> Threshold:
     if match is None:
         raise ValueError(f"of the form {FORM}")
     name, comparison, number, unit = match.groups()
-    if name in COUNTS:
+    is_delay, is_one_way = name not in COUNTS, False
+    if is_delay:
+        if unit not in UNITS_NS:
+            raise ValueError(f"a threshold of {name}: it takes a unit of {', '.join(UNITS_NS)}")
+        figure, limit = _of_delay(name), Fraction(number) * UNITS_NS[unit]
+        kind, statistic, *_ = name.split(".")
+        is_one_way = kind != "rtt" and statistic not in VARIATIONS
+    else:
         if unit not in (None, "%"):
             raise ValueError(f"a threshold: {name} is a count, or a share with %")
         figure, limit = _of_packets(name, unit == "%"), Fraction(number)
         limit = limit / 100 if unit else limit
-    else:
-        if unit not in UNITS_NS:
-            raise ValueError(f"a threshold of {name}: it takes a unit of {', '.join(UNITS_NS)}")
-        figure, limit = _of_delay(name), Fraction(number) * UNITS_NS[unit]
-    return Threshold(str(value), COMPARISONS[comparison], limit, figure)
+    return Threshold(
+        text=str(value),
+        comparison=COMPARISONS[comparison],
+        limit=limit,
+        unit=unit or "",
+        figure=figure,
+        is_delay=is_delay,
+        is_one_way=is_one_way,
+    )
 
 
 def _of_packets(name: str, is_share: bool) -> Callable[[Metrics], Fraction | None]:

@@ -6,6 +6,7 @@
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,6 +53,10 @@ class Values(Protocol):
         0 gives the minimum; so the median of an even count is the lower of the middle two.
         ValueError for a ``percent`` that is not from 0 to 100.
         """
+        ...
+
+    def count_below(self, value: int) -> int:
+        """How many are less; exact where ``value`` is 0, else as exact as percentiles."""
         ...
 
     def plain(self) -> "Values":
@@ -153,6 +158,9 @@ class Distribution(Values):
         rank = rank_of(percent, self.count)
         return self.values[rank - 1] if self.values else None
 
+    def count_below(self, value: int) -> int:
+        return bisect_left(self.values, value)
+
     def plain(self) -> "Distribution":
         return self
 
@@ -212,6 +220,9 @@ class Less(Values):
 
     def percentile(self, percent: int | Fraction) -> int | None:
         return self._less(self.values.percentile(percent))
+
+    def count_below(self, value: int) -> int:
+        return self.values.count_below(value + self.amount)
 
     def plain(self) -> Values:
         return self.values.moved(-self.amount)

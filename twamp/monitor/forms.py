@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from twamp.config.ping import PingConfig
 from twamp.metrics.interval import ReportInterval
 from twamp.metrics.measure import Results
-from twamp.metrics.threshold import Threshold
+from twamp.metrics.threshold import Failure
 from twamp.report.interval import (
     interval_csv,
     interval_influx,
@@ -38,12 +38,12 @@ class Form:
         interval: ReportInterval,
         results: Results,
         *,
-        fail: Sequence[Threshold] = (),
+        failures: Sequence[Failure] = (),
         named: bool = False,
     ) -> str:
-        """Returns the report of an interval, judged by ``fail``; ``named``: text has the target's name."""
+        """Returns the report of an interval and its ``failures``; ``named``: text has the target's name."""
         if self.options.json:
-            return self._json("interval", interval, results, fail)
+            return self._json("interval", interval, results, failures)
         if self.options.csv:
             return "".join(interval_csv(interval, results))
         if self.options.influx:
@@ -51,24 +51,28 @@ class Form:
         return interval_line(interval, results, self._style, named=named)
 
     def total(
-        self, interval: ReportInterval, results: Results, *, fail: Sequence[Threshold] = ()
+        self, interval: ReportInterval, results: Results, *, failures: Sequence[Failure] = ()
     ) -> str:
         """Returns the report of everything since the start; rows have none, as it would count twice."""
         if self.options.quiet or self.options.csv or self.options.influx:
             return ""
         if self.options.json:
-            return self._json("total", interval, results, fail)
+            return self._json("total", interval, results, failures)
         return total_block(interval, results, self._style)
 
     @property
     def _style(self) -> Style:
         options = self.options
-        return Style(unit=UNITS[options.units], percentiles=options.percentiles, unix_time=False)
+        return Style(
+            unit=UNITS[options.units],
+            percentiles=options.percentiles,
+            trust_clocks=options.trust_clocks,
+        )
 
     def _json(
-        self, kind: str, interval: ReportInterval, results: Results, fail: Sequence[Threshold]
+        self, kind: str, interval: ReportInterval, results: Results, failures: Sequence[Failure]
     ) -> str:
         percentiles = self.options.percentiles
         return json_line(
-            interval, results, kind, version=version(), percentiles=percentiles, fail=fail
+            interval, results, kind, version=version(), percentiles=percentiles, failures=failures
         )

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from twamp.config.ping import PingConfig
 from twamp.engine.session_source import SessionSource
 from twamp.metrics.interval import ReportInterval
-from twamp.metrics.measure import Results
-from twamp.metrics.threshold import Threshold, crossed
+from twamp.metrics.threshold import Failure, crossed
 from twamp.monitor.exporter import SessionFigures, TargetState, target_families
 from twamp.monitor.forms import Form
 from twamp.monitor.outcome import Outcome
@@ -92,16 +91,14 @@ class Monitor:
         results, named = interval.results(), len(self._watches) > 1
         # An interval in which no packet was due has no figures, and without a reason nothing to blame.
         fail = watch.config.fail if results.total.sent or interval.reason else ()
-        self._write(self._form.interval(interval, results, fail=fail, named=named))
-        self._judge(watch, results, fail)
+        failures = crossed(fail, results.total, trust_clocks=watch.config.trust_clocks)
+        self._write(self._form.interval(interval, results, failures=failures, named=named))
+        self._warn_of(watch, failures)
 
-    def _judge(self, watch: Watch, results: Results, fail: Sequence[Threshold]) -> bool:
-        """Warns of each threshold that the figures cross, and returns whether there is one."""
+    def _warn_of(self, watch: Watch, failures: Sequence[Failure]) -> None:
         name = f"{watch.name}: " if len(self._watches) > 1 else ""
-        failed = crossed(fail, results.total)
-        for threshold in failed:
-            self._warn(f"{name}failed: {threshold}")
-        return bool(failed)
+        for failure in failures:
+            self._warn(f"{name}failed: {failure}")
 
     def _conclude(self) -> Outcome:
         """Reports the totals, and returns the outcome that a finite run with these figures has."""
@@ -109,9 +106,12 @@ class Monitor:
         for watch in self._watches:
             totals = watch.totals()
             results = totals.results()
-            self._write(self._form.total(totals, results, fail=watch.config.fail))
+            config = watch.config
+            failures = crossed(config.fail, results.total, trust_clocks=config.trust_clocks)
+            self._write(self._form.total(totals, results, failures=failures))
+            self._warn_of(watch, failures)
             came = came or results.total.received > 0
-            failed = self._judge(watch, results, watch.config.fail) or failed
+            failed = failed or bool(failures)
         if self._interrupted:
             return Outcome.INTERRUPTED
         if not self._watches:

@@ -15,11 +15,11 @@ from twamp.metrics.cut import by_packets
 from twamp.metrics.figures import Metrics
 from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement
-from twamp.metrics.threshold import crossed
+from twamp.metrics.threshold import Failure, crossed
 from twamp.monitor.outcome import Outcome
 from twamp.ping.sessions import ns_of
 from twamp.ping.summary_files import save
-from twamp.report.json_tree import json_tree
+from twamp.report.json_tree import failures_tree, json_tree
 from twamp.report.packets import packet_lines, raw_rows
 from twamp.report.perfsonar import machine_summary
 from twamp.report.pictures import TERMINAL, draw, terminal_text
@@ -39,7 +39,10 @@ def report(
     ``saved`` is the configuration of the run where that is not ``config``.
     """
     style = Style(
-        unit=UNITS[config.units], percentiles=config.percentiles, unix_time=config.unix_time
+        unit=UNITS[config.units],
+        percentiles=config.percentiles,
+        unix_time=config.unix_time,
+        trust_clocks=config.trust_clocks,
     )
     if config.json:
         tree = json_tree(
@@ -48,7 +51,7 @@ def report(
             configuration=configuration(config) if saved is None else saved,
             percentiles=config.percentiles,
             with_samples=config.samples,
-        ) | {"failed": [str(threshold) for threshold in crossed(config.fail, results.total)]}
+        ) | failures_tree(_failures(results, config))
         yield json.dumps(tree, indent=2) + "\n"
     elif config.csv or config.influx:
         lines = csv_lines if config.csv else influx_lines
@@ -60,9 +63,9 @@ def report(
     elif not config.quiet:
         yield from _summaries(results, config, style)
     if config.plot == TERMINAL:
-        yield terminal_text(results, colour=has_colour())
+        yield terminal_text(results, colour=has_colour(), trust_clocks=config.trust_clocks)
     elif config.plot is not None:
-        draw(results, config.plot)
+        draw(results, config.plot, trust_clocks=config.trust_clocks)
 
 
 def _summaries(results: Results, config: PingConfig, style: Style) -> Iterator[str]:
@@ -144,10 +147,14 @@ def judge(results: Results, config: PingConfig) -> Outcome:
         complain(_silence(results.total.sent, results.measurements))
         # A reader of rows sees the loss in them, and takes another code for a run that failed.
         return Outcome.MEASURED if config.raw and not config.fail else Outcome.NOTHING_BACK
-    failed = crossed(config.fail, results.total)
-    for threshold in failed:
-        complain(f"failed: {threshold}")
-    return Outcome.of(received=True, failed=bool(failed))
+    failures = _failures(results, config)
+    for failure in failures:
+        complain(f"failed: {failure}")
+    return Outcome.of(received=True, failed=bool(failures))
+
+
+def _failures(results: Results, config: PingConfig) -> list[Failure]:
+    return crossed(config.fail, results.total, trust_clocks=config.trust_clocks)
 
 
 def _silence(sent: int, measurements: Sequence[Measurement]) -> str:

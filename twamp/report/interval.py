@@ -13,9 +13,10 @@ from fractions import Fraction
 from twamp.metrics.figures import Metrics
 from twamp.metrics.interval import ReportInterval
 from twamp.metrics.measure import Results
-from twamp.metrics.threshold import Threshold, crossed
+from twamp.metrics.threshold import Failure
+from twamp.metrics.validity import Validity
 from twamp.protocol.timestamps import NS
-from twamp.report.json_tree import metrics_tree
+from twamp.report.json_tree import failures_tree, metrics_tree
 from twamp.report.rows import csv_row, influx_point
 from twamp.report.text import text_figures
 from twamp.report.units import Style, percent_text
@@ -76,6 +77,7 @@ def _troubles(metrics: Metrics) -> list[str]:
         *([f"{metrics.send_errors} not sent"] if metrics.send_errors else []),
         *([f"dropped: {drops}"] if drops else []),
         *([f"sending stalled {metrics.stalls} times"] if metrics.stalls else []),
+        *Validity.of(metrics).lines(),
     ]
 
 
@@ -94,9 +96,9 @@ def json_line(
     *,
     version: str,
     percentiles: Sequence[Decimal] = (),
-    fail: Sequence[Threshold] = (),
+    failures: Sequence[Failure] = (),
 ) -> str:
-    """``kind`` is "interval" or "total"; ``fail``: the thresholds that judge it."""
+    """``kind`` is "interval" or "total"; ``failures``: of the thresholds that judge it."""
     total = results.total
     tree = {
         "program": "twping",
@@ -109,7 +111,7 @@ def json_line(
         "measured": interval.measured_ns,
         "reason": interval.reason or None,
         "resolution": float(total.round_trip.delay.resolution),
-        "failed": [str(threshold) for threshold in crossed(fail, total)],
+        **failures_tree(failures),
         **(metrics_tree(total, percentiles) if interval.measured else {}),
     }
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -8,6 +8,8 @@ from typing import Any
 from twamp.endpoint import Endpoint
 from twamp.metrics.figures import Delay, Hops, Metrics, Reordering
 from twamp.metrics.measure import Results
+from twamp.metrics.threshold import Failure
+from twamp.metrics.validity import Validity
 from twamp.metrics.values import Values
 from twamp.protocol.timestamps import unix_ns_from_ntp
 from twamp.report.saved_run import samples_tree
@@ -94,6 +96,7 @@ def metrics_tree(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str, 
             "reflector": metrics.reflector_synchronized,
             "clocks-apart": metrics.clocks_apart,
         },
+        "validity": _json_validity(Validity.of(metrics)),
         "error-estimates": {
             "sender": metrics.sender_error_ns,
             "reflector": metrics.reflector_error_ns,
@@ -101,6 +104,25 @@ def metrics_tree(metrics: Metrics, percentiles: Sequence[Decimal]) -> dict[str, 
         "reflect-dscp": {str(value): count for value, count in metrics.reflect_dscp.items()},
         "reflect-ecn": {str(value): count for value, count in metrics.reflect_ecn.items()},
         "timestamp-sources": {"t1": dict(metrics.t1_sources), "t4": dict(metrics.t4_sources)},
+    }
+
+
+def _json_validity(validity: Validity) -> dict[str, Any]:
+    return {
+        "negative-round-trips": validity.negative_round_trips,
+        "negative-residences": validity.negative_residences,
+        "unstamped": validity.unstamped,
+        "clock-set-back": validity.clock_back,
+        "doubt-of-delays": validity.delays or None,
+        "doubt-of-one-way": validity.one_way or None,
+    }
+
+
+def failures_tree(failures: Sequence[Failure]) -> dict[str, Any]:
+    """The thresholds that failed, as the user wrote them, and why each did."""
+    return {
+        "failed": [str(failure.threshold) for failure in failures],
+        "failed-because": [str(failure) for failure in failures],
     }
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
-from twamp.metrics.sample import Measurement, Sample, delays, is_late
+from twamp.metrics.sample import Measurement, Sample, delays, is_late, is_stamped
 from twamp.protocol.timestamps import ErrorEstimate, difference_ns, unix_ns_from_ntp
 from twamp.report.units import Style
 
@@ -74,6 +74,8 @@ def packet_lines(measurement: Measurement, style: Style) -> Iterator[str]:
 
 def _packet_line(sample: Sample, style: Style) -> str:
     unit, name = style.unit, style.unit.name
+    if not is_stamped(sample):
+        return f"seq_no={sample.sequence_number:<10} *NO TIMESTAMP*"
     one = delays(sample)
     error_ns = 2 * sum(
         ErrorEstimate.from_int(estimate).error_ns

@@ -12,12 +12,15 @@ from typing import Any
 
 from twamp.errors import ConfigError
 from twamp.metrics.measure import Results
-from twamp.metrics.sample import Measurement, delays, is_late
+from twamp.metrics.sample import Delays, delays, is_late, is_stamped
+from twamp.metrics.validity import Validity
 from twamp.protocol.timestamps import NS, difference_ns
 
 TERMINAL = "terminal"
 SUFFIXES = (".png", ".svg")
-KINDS = (("round trip", "round_trip"), ("forward", "send"), ("reverse", "reflect"))
+ROUND_TRIP = "round trip"
+KINDS = ((ROUND_TRIP, "round_trip"), ("forward", "send"), ("reverse", "reflect"))
+ONE_WAY = ("send", "reflect")
 UNITS = (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", NS))
 STEPS = 200  # of a distribution
 TERMINAL_SIZE = (100, 24)  # columns and rows of one picture
@@ -25,7 +28,7 @@ TERMINAL_SIZE = (100, 24)  # columns and rows of one picture
 
 @dataclass(frozen=True)
 class Series:
-    """One session: seconds since the first departure, and ns of delay by kind."""
+    """One session: seconds since the first departure, and ns of delay by kind as it is drawn."""
 
     name: str
     seconds: Sequence[float]
@@ -49,8 +52,13 @@ def require_plot(where: str) -> None:
         raise ConfigError(f"plot: there is no directory {directory}")
 
 
-def series_of(measurements: Sequence[Measurement]) -> list[Series]:
-    """The points to draw of each session; times are from the first departure of all."""
+def series_of(results: Results, *, trust_clocks: bool = False) -> list[Series]:
+    """The points to draw of each session; times are from the first departure of all.
+
+    One-way delays that cannot be known are drawn above their least, and their kind says so.
+    """
+    measurements = results.measurements
+    doubted = () if trust_clocks or not Validity.of(results.total).one_way else ONE_WAY
     first = [sample.t1 for one in measurements for sample in one.samples if sample.t1_source]
     origin = first[0] if first else 0
     origin += min((difference_ns(t1, origin) for t1 in first), default=0) * (1 << 32) // NS
@@ -61,21 +69,35 @@ def series_of(measurements: Sequence[Measurement]) -> list[Series]:
     result = []
     for number, one in enumerate(measurements):
         sent = [sample for sample in one.samples if sample.t1_source]
-        answered = [
+        received = [
             sample for sample in sent if sample.rank and not is_late(sample, one.loss_timeout_ns)
         ]
-        kept = {sample.sequence_number for sample in answered}
-        values = [delays(sample) for sample in answered]
+        kept = {sample.sequence_number for sample in received}
+        timed = [*filter(is_stamped, received)]
+        values = [delays(sample) for sample in timed]
         result.append(
             Series(
                 name=f"session {number}" if len(measurements) > 1 else "",
-                seconds=[seconds(sample.t1) for sample in answered],
-                delays_ns={kind: [getattr(each, kind) for each in values] for _, kind in KINDS},
+                seconds=[seconds(sample.t1) for sample in timed],
+                delays_ns={
+                    _label(name, field in doubted): _of_kind(values, field, field in doubted)
+                    for name, field in KINDS
+                },
                 lost_seconds=[seconds(s.t1) for s in sent if s.sequence_number not in kept],
                 duplicate_seconds=[seconds(sample.t1) for sample in one.duplicates],
             )
         )
     return result
+
+
+def _label(name: str, is_doubted: bool) -> str:
+    return f"{name} above its least" if is_doubted else name
+
+
+def _of_kind(values: Sequence[Delays], field: str, is_doubted: bool) -> list[int]:
+    column = [getattr(each, field) for each in values]
+    least = min(column, default=0) if is_doubted else 0
+    return [value - least for value in column]
 
 
 def unit_for(series: Sequence[Series]) -> tuple[str, int]:
@@ -109,14 +131,14 @@ def title_of(results: Results) -> str:
 # ---- to a file -----------------------------------------------------------------------------------
 
 
-def draw(results: Results, path: str) -> None:
+def draw(results: Results, path: str, *, trust_clocks: bool = False) -> None:
     """Writes the picture; OSError when the file cannot be written."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    series = series_of(results.measurements)
+    series = series_of(results, trust_clocks=trust_clocks)
     name, ns = unit_for(series)
     with mpl.rc_context({"svg.fonttype": "none"}):
         figure, (over_time, distribution) = pyplot.subplots(
@@ -140,8 +162,8 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 def _draw_times(axes: Any, series: Sequence[Series], ns: int) -> None:
     for place, one in enumerate(series):
-        for colour, (kind, field) in enumerate(KINDS):
-            values = [value / ns for value in one.delays_ns[field]]
+        for colour, (kind, delays_ns) in enumerate(one.delays_ns.items()):
+            values = [value / ns for value in delays_ns]
             label = f"{kind} {one.name}".strip()
             mark = MARKS[place % len(MARKS)]
             axes.plot(one.seconds, values, mark, ms=2.5, color=f"C{colour}", alpha=0.6, label=label)
@@ -161,8 +183,8 @@ def _draw_times(axes: Any, series: Sequence[Series], ns: int) -> None:
 def _draw_shares(axes: Any, series: Sequence[Series], ns: int) -> None:
     styles = ("-", "--", "-.", ":")
     for place, one in enumerate(series):
-        for colour, (kind, field) in enumerate(KINDS):
-            values, share = shares(one.delays_ns[field])
+        for colour, (kind, delays_ns) in enumerate(one.delays_ns.items()):
+            values, share = shares(delays_ns)
             label = f"{kind} {one.name}".strip()
             style = styles[place % len(styles)]
             axes.plot([v / ns for v in values], share, style, color=f"C{colour}", label=label)
@@ -172,11 +194,11 @@ def _draw_shares(axes: Any, series: Sequence[Series], ns: int) -> None:
 # ---- in the terminal -----------------------------------------------------------------------------
 
 
-def terminal_text(results: Results, *, colour: bool) -> str:
+def terminal_text(results: Results, *, colour: bool, trust_clocks: bool = False) -> str:
     """The pictures as text: round trips over time with losses, and the distributions."""
     import plotext
 
-    series = series_of(results.measurements)
+    series = series_of(results, trust_clocks=trust_clocks)
     name, ns = unit_for(series)
     plotext.clear_figure()
     plotext.plotsize(*TERMINAL_SIZE)
@@ -186,8 +208,8 @@ def terminal_text(results: Results, *, colour: bool) -> str:
     for one in series:
         if not one.seconds:  # plotext cannot tell of nothing
             continue
-        round_trips = [value / ns for value in one.delays_ns["round_trip"]]
-        plotext.scatter(one.seconds, round_trips, label=one.name or "round trip")
+        round_trips = [value / ns for value in one.delays_ns[ROUND_TRIP]]
+        plotext.scatter(one.seconds, round_trips, label=one.name or ROUND_TRIP)
     lost = [at for one in series for at in one.lost_seconds]
     if lost:
         plotext.scatter(lost, [0.0] * len(lost), marker="x", color="red", label="lost")
@@ -196,8 +218,8 @@ def terminal_text(results: Results, *, colour: bool) -> str:
     plotext.plotsize(*TERMINAL_SIZE)
     plotext.xlabel(f"delay ({name})")
     plotext.ylabel("share of the replies")
-    for kind, field in KINDS:
-        values, share = shares([value for one in series for value in one.delays_ns[field]])
+    for kind in series[0].delays_ns if series else ():
+        values, share = shares([value for one in series for value in one.delays_ns[kind]])
         if values:
             plotext.plot([value / ns for value in values], share, label=kind)
     distribution = plotext.build()

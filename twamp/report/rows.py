@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from twamp.metrics.cut import by_time
 from twamp.metrics.figures import Delay, Metrics
 from twamp.metrics.measure import Results
+from twamp.metrics.validity import Validity
 
 CSV_HEAD_OF_ROW = ("time", "session", "source", "destination")
 
@@ -32,12 +33,22 @@ def figures(metrics: Metrics) -> dict[str, int | None]:
         "reordered_reverse": order.reverse,
         "synchronized": int(metrics.synchronized),
     }
+    validity = Validity.of(metrics)
+    doubts: dict[str, int | None] = {
+        "negative_round_trips": validity.negative_round_trips,
+        "negative_residences": validity.negative_residences,
+        "unstamped": validity.unstamped,
+        "clock_set_back": validity.clock_back,
+        "delays_doubtful": int(bool(validity.delays)),
+        "one_way_doubtful": int(bool(validity.delays or validity.one_way)),
+    }
     return (
         counts
         | _delay("rtt", metrics.round_trip)
         | _delay("forward", metrics.send)
         | _delay("reverse", metrics.reflect)
         | {"not_measured": metrics.not_measured}
+        | doubts
     )
 
 

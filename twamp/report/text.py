@@ -13,6 +13,7 @@ from textwrap import indent
 from twamp.metrics.figures import Delay, Hops, Metrics
 from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement
+from twamp.metrics.validity import Validity
 from twamp.metrics.values import Values
 from twamp.protocol.timestamps import NS, unix_ns_from_ntp
 from twamp.report.units import UNITS, Style, Unit, percent_text
@@ -47,7 +48,7 @@ def heading(measurement: Measurement) -> str:
 
 def text_figures(metrics: Metrics, style: Style) -> str:
     """The lines of all figures, of a finite run or of an interval."""
-    lines = [*_reference_lines(metrics, style), *_further_lines(metrics, style.unit)]
+    lines = [*_reference_lines(metrics, style), *_further_lines(metrics, style)]
     return "\n".join(lines) + "\n\n"  # an empty line ends it, as readers of the reference's expect
 
 
@@ -83,10 +84,13 @@ def _reference_lines(metrics: Metrics, style: Style) -> Iterator[str]:
     yield _hops("reflect", metrics.reflect_hops)
 
 
-def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
+def _further_lines(metrics: Metrics, style: Style) -> Iterator[str]:
     """Our own lines, which come below the reference's, as programs match those."""
-    if metrics.received:
-        yield from delay_table(metrics)
+    unit, validity = style.unit, Validity.of(metrics)
+    above_least = bool(validity.one_way) and not style.trust_clocks
+    if metrics.processing.count:
+        yield from delay_table(metrics, above_least=above_least)
+    yield from (f"impossible: {line}" for line in validity.lines())
     if metrics.lost:
         loss = metrics.loss
         yield (
@@ -115,29 +119,33 @@ def _further_lines(metrics: Metrics, unit: Unit) -> Iterator[str]:
         yield f"dropped: {drops}"
     if metrics.stalls:
         yield f"sending stalled {metrics.stalls} times"
-    if metrics.received:
-        yield from _clock_lines(metrics)
+    if validity.one_way:
+        shown = ", and are shown above their least" if above_least else ""
+        yield (
+            f"clocks: {validity.one_way}; "
+            f"send and reflect times include the offset between the clocks{shown}"
+        )
 
 
-def delay_table(metrics: Metrics) -> Iterator[str]:
-    """Delays and their variation, a row each, in a unit that fits the medians and the longest."""
+def delay_table(metrics: Metrics, *, above_least: bool = False) -> Iterator[str]:
+    """Delays and their variation, a row each, in the unit that fits it.
+
+    With ``above_least`` forward and reverse delays, which no clocks agree on, are PDV.
+    """
     kinds = [
         ("round trip", metrics.round_trip),
         ("forward", metrics.send),
         ("reverse", metrics.reflect),
     ]
+    known = kinds[:1] if above_least else kinds
     rows = [
-        *((name, kind.delay, kind.jitter) for name, kind in kinds),
-        *((f"{name} PDV", kind.pdv, None) for name, kind in kinds),
+        *((name, kind.delay, kind.jitter) for name, kind in known),
+        *((f"{name} PDV", kind.pdv, None) for name, kind in known),
+        *((f"{name} above min", kind.pdv, kind.jitter) for name, kind in kinds[len(known) :]),
         *((f"{name} IPDV", kind.ipdv, None) for name, kind in kinds),
         ("in the reflector", metrics.processing, None),
     ]
-    longest = max(
-        abs(end or 0) for _, values, _ in rows for end in (values.minimum, values.maximum)
-    )
-    medians = (abs(kind.delay.median or 0) for _, kind in kinds)
-    unit = _fitting_unit(max(*medians, longest // LONGEST_CELL))
-    yield f"{f'delays in {unit.name}':<18}" + "".join(f"{head:>10}" for head in _TABLE_HEADS)
+    yield f"{'delays':<20}" + "".join(f" {head:>6}" for head in _TABLE_HEADS)
     for name, values, jitter in rows:
         cells = [
             values.minimum,
@@ -149,18 +157,27 @@ def delay_table(metrics: Metrics) -> Iterator[str]:
             values.standard_deviation,
             jitter,
         ]
-        yield (f"{name:<18}" + "".join(f"{_fixed(cell, unit):>10}" for cell in cells)).rstrip()
+        unit = _fitting_unit(values)
+        shown = "".join(f" {_fixed(cell, unit):>6}" for cell in cells)
+        yield f"{name:<18}{unit.name:<2}{shown}".rstrip()
 
 
-LONGEST_CELL = 100_000  # of a unit
+LONGEST_CELL = 99_999  # of a unit: with its sign six characters
 
 _TABLE_HEADS = ("min", "mean", "median", "P95", "P99", "max", "stddev", "jitter")
 
 
-def _fitting_unit(value_ns: int) -> Unit:
-    """The largest in which it is 1 or more."""
+def _fitting_unit(values: Values) -> Unit:
+    """The largest in which the median is 1 or more, or one in which all cells are short."""
+    longest = max(abs(end or 0) for end in (values.minimum, values.maximum))
+    least_ns = max(abs(values.median or 0), 1)
     return max(
-        (unit for unit in UNITS.values() if unit.ns <= max(value_ns, 1)), key=lambda unit: unit.ns
+        (
+            unit
+            for unit in UNITS.values()
+            if unit.ns <= least_ns or (unit.ns // 1000) * LONGEST_CELL <= longest
+        ),
+        key=lambda unit: unit.ns,
     )
 
 
@@ -169,29 +186,8 @@ def _fixed(value_ns: int | None, unit: Unit) -> str:
     if value_ns is None:
         return ""
     value = value_ns / unit.ns
-    before = len(str(abs(int(value))))
+    before = len(str(int(float(f"{abs(value):.4g}"))))  # as rounded: 99.995 is 100.0
     return f"{value:.{0 if unit.ns == 1 else max(4 - before, 0)}f}"
-
-
-def _clock_lines(metrics: Metrics) -> Iterator[str]:
-    if not metrics.synchronized:
-        free = [
-            name
-            for name, synchronized in (
-                ("the sender's", metrics.sender_synchronized),
-                ("the reflector's", metrics.reflector_synchronized),
-            )
-            if not synchronized
-        ]
-        yield (
-            f"clocks: {' and '.join(free)} not synchronised; "
-            "send and reflect times include the offset between the clocks"
-        )
-    elif metrics.clocks_apart:
-        yield (
-            "clocks: some one-way delays are negative, so the clocks differ; "
-            "send and reflect times include that offset"
-        )
 
 
 def _percentile(percent: Decimal) -> str:

@@ -29,11 +29,15 @@ UNITS: Mapping[str, Unit] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How text is written: the unit of times, percentiles to add, Unix times beside packets."""
+    """How text is written: the unit of times, percentiles to add, Unix times beside packets.
+
+    ``trust_clocks``: one-way delays are shown as they are, though the clocks are not known to agree.
+    """
 
     unit: Unit = UNITS["m"]
     percentiles: tuple[Decimal, ...] = ()
     unix_time: bool = False
+    trust_clocks: bool = False
 
 
 def percent_text(part: int, whole: int) -> str:
