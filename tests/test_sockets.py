@@ -62,6 +62,12 @@ def test_dscp_marks_both_ip_versions_of_a_dual_stack_socket() -> None:
         assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 10 << 2
 
 
+@pytest.mark.parametrize("host", ["a..b", 64 * "a" + ".example", "\udcff"])
+def test_what_is_no_name_of_a_host_is_not_found(host: str) -> None:
+    with pytest.raises(socket.gaierror, match=r"No name|not known|no address|No address"):
+        asyncio.run(resolve(host))
+
+
 def test_every_port_of_a_range_is_tried_once() -> None:
     ports = list(ports_to_try((8760, 8769)))
     assert sorted(ports) == list(range(8760, 8770))

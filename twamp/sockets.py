@@ -50,7 +50,9 @@ async def _look_up(host: str, port: int, family: int, kind: int) -> Sequence[Add
         failure: Exception | None = None
         try:
             found = socket.getaddrinfo(host, port, family=family, type=kind)
-        except (OSError, UnicodeError) as error:
+        except UnicodeError:  # "a..b", or octets that are no text
+            failure = socket.gaierror(socket.EAI_NONAME, "No name of a host is spelled like this")
+        except OSError as error:
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop has gone
             loop.call_soon_threadsafe(tell, found, failure)

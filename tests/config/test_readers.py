@@ -1,12 +1,13 @@
 """Readers: every spelling of a value gives the same value, anything else is refused."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twamp.config.readers import DSCP_NAMES, dscp, port_range, seconds
+from twamp.config.readers import DSCP_NAMES, dscp, interface_name, port_range, seconds, user_name
 
 
 def test_dscp_names_are_the_registered_code_points() -> None:
@@ -41,3 +42,9 @@ def test_seconds_are_exact(value: object, number: str) -> None:
 def test_seconds_refuses_what_is_no_time(value: object) -> None:
     with pytest.raises(ValueError, match="number of seconds"):
         seconds(value)
+
+
+@pytest.mark.parametrize("read", [interface_name, user_name])
+def test_octets_that_are_no_text_are_no_name(read: Callable[[object], str]) -> None:
+    with pytest.raises(ValueError, match="name"):
+        read("\udcff")

@@ -95,6 +95,18 @@ def test_an_error_has_file_and_line(file: Path, text: str, line: int, message: s
     assert str(caught.value).startswith(f"{file}, line {line}: {message}")
 
 
+def test_an_option_has_its_other_long_names_in_a_file_but_only_one_of_them(file: Path) -> None:
+    file.write_text('interface = "lo"\ngroup = "daemon"\n')
+    config = config_of("--config", str(file))
+    assert (config.iface, config.run_as_group) == ("lo", "daemon")
+    file.write_text('iface = "lo"\ninterface = "lo"\n')
+    with pytest.raises(ConfigError) as caught:
+        config_of("--config", str(file))
+    assert str(caught.value) == (
+        f"{file}, line 2: interface: the same option is in {file}, line 1; keep one"
+    )
+
+
 def test_an_error_of_the_command_line_does_not_blame_the_file(file: Path) -> None:
     file.write_text("port = 70000\n")
     with pytest.raises(ConfigError, match=r"^command line: port: '70001' is out"):

@@ -53,6 +53,16 @@ def test_a_passphrase_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None
         credentials_of(config)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "iso-8859-1"])
+def test_the_octets_of_standard_input_are_the_passphrase(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    octets = io.BytesIO(b"p\xe4ss \xc3\xa4\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(octets, encoding=encoding))
+    credentials = credentials_of(PingConfig(user="alice"))
+    assert credentials == Credentials("alice", b"p\xe4ss \xc3\xa4")
+
+
 def test_a_passphrase_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

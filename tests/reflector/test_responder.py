@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import errno
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -125,6 +126,25 @@ def test_a_hostile_file_is_refused_without_a_traceback(
     assert all(line.startswith(str(file)) and len(line) < 2000 for line in lines)
     refuses(settings(), caught.value)
     assert "Traceback" not in caplog.text
+
+
+def test_a_fifo_in_place_of_the_file_does_not_stop_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "twampd.toml"
+    os.mkfifo(file)
+    first = settings()
+    responder = Responder(first, lambda: read_settings(str(file), first.given))
+    told: list[str] = []
+    monkeypatch.setattr(responder._notifier, "_send", lambda *lines: told.append(lines[0]))
+
+    async def test() -> None:
+        assert not responder.reload()
+        assert counted(responder) == (0, 1)
+        assert told == ["RELOADING=1", "READY=1"]
+
+    serve(responder, test)
+    assert f"nothing has changed: {file}: not a regular file; copy the text into one" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ ROW = next(raw_rows(eventful()))
         (" ".join([*ROW.split()[:15], "256"]), "'256' is no whole number below 256"),
         (f"{ROW}\n" + " ".join([*ROW.split()[:4], *["0"] * 12]), "line 2: packet 0 is lost, and"),
         ("{", "is the file whole?"),
+        ('{"a":' + 200_000 * "[", "is the file whole?"),
         ("{}", "this JSON is no report of twping"),
         ('{"program": "twping", "results": [{}]}', "save with twping --json --samples"),
         ('{"program": "twping", "results": [{"samples": 1}]}', "no whole report of twping"),

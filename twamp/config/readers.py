@@ -116,7 +116,7 @@ def port_range(value: object) -> tuple[int, int]:
 
 def interface_name(value: object) -> str:
     """A name of at most IFNAMSIZ - 1 octets; whether there is such an interface is not checked."""
-    if isinstance(value, str) and re.fullmatch(r"[^\s/\0]{1,15}", value):
+    if isinstance(value, str) and re.fullmatch(r"[^\s/\0]{1,15}", value) and value.isprintable():
         return value
     raise ValueError("the name of a network interface, as `ip link` lists them")
 
@@ -188,8 +188,9 @@ def power_of_two(value: object) -> int:
 
 
 def user_name(value: object) -> str:
-    if isinstance(value, str) and 1 <= len(value.encode()) <= 80 and "\0" not in value:
-        return value
+    with contextlib.suppress(UnicodeEncodeError):  # octets of a command line that are no text
+        if isinstance(value, str) and 1 <= len(value.encode()) <= 80 and "\0" not in value:
+            return value
     raise ValueError("a user name of 1 to 80 octets")
 
 

@@ -66,6 +66,8 @@ def _options(file: TomlText, errors: list[str]) -> dict[str, Given]:
             errors.append(f"{file.where(key)}: {error}")
             continue
         if field in given:
-            errors.append(f"{file.where(key)}: {key}: the same option is in {given[field].origin}")
+            errors.append(
+                f"{file.where(key)}: {key}: the same option is in {given[field].origin}; keep one"
+            )
         given[field] = Given(value, file.where(key))
     return given

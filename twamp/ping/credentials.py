@@ -2,6 +2,7 @@
 
 import functools
 import getpass
+import io
 import operator
 import sys
 
@@ -32,7 +33,7 @@ def credentials_of(config: PingConfig) -> Credentials | None:
     Raises :class:`~twamp.errors.ConfigError` when there is no passphrase.
     """
     if config.user is not None and config.key_file is None:
-        passphrase = _ask(config.user).encode()
+        passphrase = _ask(config.user).encode(errors="surrogateescape")
         check_user(config.user, passphrase)
         if any(octet < 0x20 or octet == 0x7F for octet in passphrase):
             raise ConfigError(
@@ -61,6 +62,8 @@ def _ask(user: str) -> str:
     """Asks on the terminal; where there is none, reads standard input, as the reference does."""
     if sys.stdin.isatty():
         return getpass.getpass(f"passphrase of {user}: ")
+    if isinstance(sys.stdin, io.TextIOWrapper):  # the octets as they are
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     passphrase = sys.stdin.readline().rstrip("\r\n")
     if not passphrase:
         raise ConfigError(

@@ -63,7 +63,7 @@ def samples_tree(measurement: Measurement) -> dict[str, Any]:
 def _of_json(path: str, text: str) -> SavedRun:
     try:
         tree = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}; is the file whole?") from None
     try:
         if tree.get("program") != "twping" or "results" not in tree:
