@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twamp.config.readers import DSCP_NAMES, dscp, interface_name, port_range, seconds, user_name
+from twamp.config.readers import (
+    DSCP_NAMES,
+    dscp,
+    interface_name,
+    port_range,
+    seconds,
+    threshold,
+    user_name,
+)
 
 
 def test_dscp_names_are_the_registered_code_points() -> None:
@@ -48,3 +56,17 @@ def test_seconds_refuses_what_is_no_time(value: object) -> None:
 def test_octets_that_are_no_text_are_no_name(read: Callable[[object], str]) -> None:
     with pytest.raises(ValueError, match="name"):
         read("\udcff")
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("loss>0.05", "loss>5%"), ("duplicates.forward >= .5", "duplicates.forward>=50%")],
+)
+def test_a_fraction_of_a_packet_is_a_share_without_its_sign(text: str, share: str) -> None:
+    with pytest.raises(ValueError, match=f"write {share} for a share, or a whole number"):
+        threshold(text)
+
+
+@pytest.mark.parametrize("text", ["loss>5", "loss>5.0", "loss>0.5%", "rtt.max>0.5ms"])
+def test_other_thresholds_are_as_they_are_written(text: str) -> None:
+    assert str(threshold(text)) == text

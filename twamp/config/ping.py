@@ -21,11 +21,12 @@ from twamp.config.readers import (
     picture,
     seconds,
     sender_ports,
+    threshold,
     unit_of_time,
     user_name,
 )
 from twamp.config.row import Config, option
-from twamp.metrics.threshold import Threshold, parse_threshold
+from twamp.metrics.threshold import Threshold
 
 LONGEST_SECURED = 65459  # octets of padding that a datagram has room for in modes A and E
 
@@ -242,9 +243,9 @@ class PingConfig(Config):
     )
     fail: tuple[Threshold, ...] = option(
         (),
-        "exit with 3 when this is so, repeatable: loss>1%, rtt.p99>5ms, duplicates>0, ...; "
+        "exit with 3 when this is so, repeatable: loss>1% (a share), loss>5 (packets), rtt.p99>5ms, ...; "
         "--continuous judges each interval, too, and exits by its totals",
-        read=parse_threshold,
+        read=threshold,
         entries=64,
         metavar="THRESHOLD",
     )

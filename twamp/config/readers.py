@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+from twamp.metrics.threshold import Threshold, parse_threshold
 from twamp.protocol.schedule import parse_intervals
 
 HIGHEST_PORT = 65535
@@ -267,6 +268,16 @@ def metrics_endpoint(value: object) -> HostPort:
     raise ValueError(
         f"an address and a port such as 127.0.0.1:{METRICS_PORT} or [::1]:{METRICS_PORT}"
     )
+
+
+def threshold(value: object) -> Threshold:
+    """A threshold; a count of packets that is no whole number is taken for a share without its %."""
+    result = parse_threshold(value)
+    figure, sign, limit = re.split("(>=|<=|>|<)", str(value).replace(" ", ""), maxsplit=1)
+    if limit[-1] in "0123456789." and result.limit.denominator != 1:
+        share = f"{figure}{sign}{float(limit) * 100:g}%"
+        raise ValueError(f"a number of packets: write {share} for a share, or a whole number")
+    return result
 
 
 def account_name(value: object) -> str:
