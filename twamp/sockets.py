@@ -12,6 +12,7 @@ from typing import Any
 
 from twamp.endpoint import Endpoint
 
+IP_MTU, IPV6_MTU = 14, 24  # of Linux; the module socket lacks them
 AddressInfo = tuple[Any, ...]  # as getaddrinfo gives it: family, type, protocol, name, sockaddr
 
 
@@ -88,6 +89,18 @@ def udp_socket(ip_version: int, device: str | None = None) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def path_mtu(local: Endpoint, remote: Endpoint, device: str | None = None) -> int:
+    """The longest IP packet that the kernel knows to reach ``remote`` whole, in octets; 0 for unknown."""
+    level, name = (socket.IPPROTO_IP, IP_MTU) if remote.ip_version == 4 else (41, IPV6_MTU)
+    try:
+        with udp_socket(remote.ip_version, device) as sock:
+            sock.bind(local._replace(port=0).sockaddr)
+            sock.connect(remote.sockaddr)
+            return sock.getsockopt(level, name)
+    except OSError:
+        return 0
 
 
 def bind_to_device(sock: socket.socket, device: str | None) -> None:

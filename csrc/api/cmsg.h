@@ -32,5 +32,24 @@ struct tw_departure {
     uint32_t queued; /* 1 = so far it is ready for the device (SCM_TSTAMP_SCHED), 0 = it has left */
 };
 
+/* What the path says of a packet that it did not carry. */
+enum tw_icmp {
+    TW_ICMP_TOO_BIG = 1,      /* longer than the path's MTU, and not to be fragmented */
+    TW_ICMP_PORT_UNREACHABLE, /* nobody has the port */
+    TW_ICMP_PROHIBITED,       /* administratively: a firewall that says so */
+    TW_ICMP_UNREACHABLE,      /* no way to the host or its network */
+    TW_ICMP_OTHER,            /* TTL exceeded and the like */
+    TW_ICMP_COUNT
+};
+
+struct tw_icmp_error {
+    struct tw_endpoint source; /* the host or router that says it; ip_version 0 = not said */
+    uint32_t kind;             /* enum tw_icmp; 0 = the kernel itself refused the send */
+    uint32_t mtu;              /* of the path, where it is said; else 0 */
+};
+
+/* Reads an ICMP error, or the kernel's own about a length: 1, or 0 when the octets are something
+ * else. */
+int tw_cmsg_parse_icmp(const uint8_t *control, size_t length, struct tw_icmp_error *icmp);
 /* Reads a transmit stamp: 1, or 0 when the octets are something else. */
 int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_departure *departure);

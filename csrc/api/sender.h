@@ -1,5 +1,6 @@
 /* sender.h: the Session-Sender (RFC 5357 section 4.1). */
 #pragma once
+#include "api/cmsg.h"
 #include "api/device_clock.h"
 #include "api/types.h"
 
@@ -61,9 +62,13 @@ struct tw_sender_config {
     uint32_t duplicates_size;
     uint32_t receive_buffer; /* octets to ask for with SO_RCVBUF; 0 = leave the system's */
     uint8_t dscp;
-    uint8_t ttl;      /* 255 (RFC 4656 section 4.1.2) */
-    uint8_t mode;     /* enum tw_mode */
-    uint8_t hardware; /* whether the device is to be asked for stamps, too */
+    uint8_t ttl;             /* 255 (RFC 4656 section 4.1.2) */
+    uint8_t mode;            /* enum tw_mode */
+    uint8_t hardware;        /* whether the device is to be asked for stamps, too */
+    uint8_t any_source;      /* replies may come from any address and port */
+    uint8_t zero_estimate;   /* replies may have an Error Estimate of Multiplier 0 */
+    uint8_t do_not_fragment; /* packets have DF */
+    uint8_t reserved;
 };
 
 struct tw_sender_stats {
@@ -75,8 +80,12 @@ struct tw_sender_stats {
     uint64_t truncated_control;
     uint64_t duplicates; /* arrivals written to their table; of a ring row modulo duplicates_size */
     uint64_t stalls; /* of a ring: times that every packet scheduled had gone, and not the last */
-    int32_t send_errno; /* of the last refused packet; 0 = none */
-    uint32_t reserved;
+    uint64_t icmp[TW_ICMP_COUNT];   /* errors about packets of the session; [0] stays 0 */
+    uint64_t without_estimate;      /* replies taken whose Error Estimate has Multiplier 0 */
+    struct tw_endpoint icmp_source; /* of the last of them; ip_version 0 = none */
+    struct tw_endpoint foreign;     /* source of the last foreign datagram; ip_version 0 = none */
+    int32_t send_errno;             /* of the last refused packet; 0 = none */
+    uint32_t path_mtu;              /* as an error has said it; 0 = none has */
 };
 
 int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_sender **sender);

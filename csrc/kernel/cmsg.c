@@ -1,6 +1,7 @@
 /* cmsg.c: control messages are matched by level, type and exact length, and copied, never cast. */
 #define _GNU_SOURCE 1 /* struct in6_pktinfo */
 #include "kernel/cmsg.h"
+#include "kernel/address.h"
 #include "kernel/clock.h"
 #include "kernel/missing.h"
 
@@ -218,16 +219,31 @@ size_t tw_cmsg_write_source(void *control, const struct tw_rx *rx)
     return write_control(control, IPPROTO_IPV6, IPV6_PKTINFO, &wide, sizeof wide);
 }
 
+/* Reads a message of the error queue, and the address of the one that it comes from: 1, or 0. */
+static int read_extended(const struct cmsghdr *header, const uint8_t *octets,
+                         struct sock_extended_err *error, struct tw_endpoint *source)
+{
+    const int is_v4 = is_kind(header, IPPROTO_IP, IP_RECVERR, sizeof(struct error_v4));
+    union tw_sockaddr offender = {0};
+
+    if (!is_v4 && !is_kind(header, IPPROTO_IPV6, IPV6_RECVERR, sizeof(struct error_v6)))
+        return 0;
+    memcpy(error, octets, sizeof *error);
+    memcpy(&offender, octets + sizeof *error,
+           is_v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    tw_address_to_endpoint(&offender, source);
+    return 1;
+}
+
 /* Whether it says that a packet is on its way out, which, and how far. */
 static int read_error(const struct cmsghdr *header, const uint8_t *octets,
                       struct tw_departure *departure)
 {
     struct sock_extended_err error;
+    struct tw_endpoint source;
 
-    if (!is_kind(header, IPPROTO_IP, IP_RECVERR, sizeof(struct error_v4)) &&
-        !is_kind(header, IPPROTO_IPV6, IPV6_RECVERR, sizeof(struct error_v6)))
+    if (!read_extended(header, octets, &error, &source))
         return 0;
-    memcpy(&error, octets, sizeof error);
     departure->id = error.ee_data;
     departure->queued = error.ee_info == SCM_TSTAMP_SCHED;
     return error.ee_errno == ENOMSG && error.ee_origin == SO_EE_ORIGIN_TIMESTAMPING &&
@@ -247,6 +263,68 @@ int tw_cmsg_parse_departure(const uint8_t *control, size_t length, struct tw_dep
             left |= read_error(&header, octets, departure);
     }
     return left && (departure->stamps.kernel_ns != 0 || departure->stamps.hardware_ns != 0);
+}
+
+/* Types and codes of RFC 792 and RFC 1812. */
+static uint32_t kind_of_icmp4(const struct sock_extended_err *error)
+{
+    if (error->ee_type != 3)
+        return TW_ICMP_OTHER;
+    if (error->ee_code == 3)
+        return TW_ICMP_PORT_UNREACHABLE;
+    if (error->ee_code == 9 || error->ee_code == 10 || error->ee_code == 13)
+        return TW_ICMP_PROHIBITED;
+    return TW_ICMP_UNREACHABLE;
+}
+
+/* Types and codes of RFC 4443. */
+static uint32_t kind_of_icmp6(const struct sock_extended_err *error)
+{
+    if (error->ee_type != 1)
+        return TW_ICMP_OTHER;
+    if (error->ee_code == 4)
+        return TW_ICMP_PORT_UNREACHABLE;
+    if (error->ee_code == 1 || error->ee_code == 5 || error->ee_code == 6)
+        return TW_ICMP_PROHIBITED;
+    return TW_ICMP_UNREACHABLE;
+}
+
+static int read_icmp(const struct cmsghdr *header, const uint8_t *octets,
+                     struct tw_icmp_error *icmp)
+{
+    struct sock_extended_err error;
+
+    if (!read_extended(header, octets, &error, &icmp->source))
+        return 0;
+    icmp->mtu = error.ee_errno == EMSGSIZE ? error.ee_info : 0;
+    if (error.ee_origin == SO_EE_ORIGIN_LOCAL)
+        return icmp->mtu != 0;
+    if (error.ee_origin != SO_EE_ORIGIN_ICMP && error.ee_origin != SO_EE_ORIGIN_ICMP6)
+        return 0;
+    if (error.ee_errno == EMSGSIZE)
+        icmp->kind = TW_ICMP_TOO_BIG;
+    else
+        icmp->kind =
+            error.ee_origin == SO_EE_ORIGIN_ICMP ? kind_of_icmp4(&error) : kind_of_icmp6(&error);
+    return 1;
+}
+
+int tw_cmsg_parse_icmp(const uint8_t *control, size_t length, struct tw_icmp_error *icmp)
+{
+    struct cmsghdr header;
+    const uint8_t *octets;
+    size_t offset = 0;
+    int known = 0;
+
+    *icmp = (struct tw_icmp_error){0};
+    while (!known && next_control(control, length, &offset, &header, &octets))
+        known = read_icmp(&header, octets, icmp);
+    return known;
+}
+
+int tw_cmsg_read_icmp(struct msghdr *message, struct tw_icmp_error *icmp)
+{
+    return tw_cmsg_parse_icmp(message->msg_control, message->msg_controllen, icmp);
 }
 
 int tw_cmsg_read_departure(struct msghdr *message, struct tw_departure *departure)

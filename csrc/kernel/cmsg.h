@@ -17,6 +17,8 @@ enum tw_transmit {
 void tw_cmsg_read_arrival(struct msghdr *message, struct tw_rx *rx);
 /* Reads a transmit stamp from a datagram of the error queue: 1; 0 for anything else. */
 int tw_cmsg_read_departure(struct msghdr *message, struct tw_departure *departure);
+/* Reads an error of a datagram that the path did not carry, from the error queue: 1, or 0. */
+int tw_cmsg_read_icmp(struct msghdr *message, struct tw_icmp_error *icmp);
 
 /* Each writes one message at control, which has room for it, and returns its length. */
 

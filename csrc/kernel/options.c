@@ -117,6 +117,18 @@ int tw_options_set_dscp(int fd, int ip_version, uint8_t dscp)
                            : set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
 }
 
+int tw_options_report_errors(int fd, int ip_version)
+{
+    return ip_version == 4 ? set_option(fd, IPPROTO_IP, IP_RECVERR, 1)
+                           : set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+}
+
+int tw_options_forbid_fragments(int fd, int ip_version)
+{
+    return ip_version == 4 ? set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
+                           : set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+}
+
 int tw_options_tell_asked(int fd, int ip_version)
 {
     int v6only = 0;

@@ -6,6 +6,11 @@
  * of so many octets (0 = leave the system's).  -EINVAL: no UDP socket of that IP version. */
 int tw_options_prepare(int fd, int ip_version, uint32_t receive_buffer, uint8_t ttl);
 int tw_options_set_dscp(int fd, int ip_version, uint8_t dscp);
+/* ICMP errors about packets of the socket go to its error queue. */
+int tw_options_report_errors(int fd, int ip_version);
+/* Sets DF; packets leave at any length that the interface takes, whatever the path's MTU is
+ * thought to be. */
+int tw_options_forbid_fragments(int fd, int ip_version);
 /* Each packet comes with the address that it was sent to; -EINVAL for IPv6 without IPV6_V6ONLY. */
 int tw_options_tell_asked(int fd, int ip_version);
 

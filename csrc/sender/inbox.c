@@ -3,6 +3,8 @@
 #include "sender/inbox.h"
 #include "kernel/clock.h"
 
+#include <errno.h>
+
 static void empty(struct tw_inbox *inbox, int used)
 {
     for (int i = 0; i < used; i++) {
@@ -33,10 +35,14 @@ int tw_inbox_read_departures(struct tw_inbox *inbox, int fd, struct tw_samples *
     const uint64_t now_ns = read > 0 ? tw_clock_unix_ns() : 0;
 
     for (int i = 0; i < read; i++) {
+        struct msghdr *message = &inbox->messages[i].msg_hdr;
         struct tw_departure departure;
+        struct tw_icmp_error icmp;
 
-        if (tw_cmsg_read_departure(&inbox->messages[i].msg_hdr, &departure))
+        if (tw_cmsg_read_departure(message, &departure))
             tw_samples_departure(samples, &departure, now_ns);
+        else if (tw_cmsg_read_icmp(message, &icmp))
+            tw_samples_icmp(samples, &icmp);
     }
     empty(inbox, read);
     return read < 0 ? 0 : read;
@@ -44,9 +50,12 @@ int tw_inbox_read_departures(struct tw_inbox *inbox, int fd, struct tw_samples *
 
 int tw_inbox_read_replies(struct tw_inbox *inbox, int fd, struct tw_samples *samples)
 {
-    const int read = recvmmsg(fd, inbox->messages, TW_BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
-    const uint64_t now_ns = tw_clock_unix_ns();
+    int read = recvmmsg(fd, inbox->messages, TW_BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
+    uint64_t now_ns;
 
+    if (read < 0 && errno != EAGAIN) /* an ICMP error, which is told once */
+        read = recvmmsg(fd, inbox->messages, TW_BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
+    now_ns = tw_clock_unix_ns();
     for (int i = 0; i < read; i++) {
         struct tw_arrived arrived = {
             .packet = inbox->packets[i],

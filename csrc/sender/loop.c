@@ -173,6 +173,22 @@ static struct iovec padding_of(const struct tw_sender *sender)
     return (struct iovec){(void *)(uintptr_t)(config->padding + offset), config->padding_length};
 }
 
+/* Sends; returns 0 or the errno of the refusal.  An ICMP error about an earlier packet makes a send
+ * fail that has nothing to do with it, once: that one is tried again. */
+static int send_or_retry(struct tw_sender *sender, const struct msghdr *message, uint64_t now_ns)
+{
+    if (sendmsg(sender->fd, message, MSG_DONTWAIT) >= 0)
+        return 0;
+    if (errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != ENETUNREACH &&
+        errno != EMSGSIZE && errno != EACCES && errno != EPROTO)
+        return errno;
+    read_departures(sender);
+    if (sendmsg(sender->fd, message, MSG_DONTWAIT) < 0)
+        return errno;
+    tw_samples_doubt(&sender->samples, now_ns);
+    return 0;
+}
+
 static void send_packet(struct tw_sender *sender, uint64_t due_ns)
 {
     struct tw_samples *samples = &sender->samples;
@@ -196,7 +212,7 @@ static void send_packet(struct tw_sender *sender, uint64_t due_ns)
     late_ns = now_ns - due_ns < INT32_MAX ? now_ns - due_ns : INT32_MAX;
     t1 = tw_samples_prepare(samples, tw_clock_unix_ns(), (int32_t)late_ns, sender->error_estimate);
     finish_head(sender, head, t1);
-    error = sendmsg(sender->fd, &message, MSG_DONTWAIT) < 0 ? errno : 0;
+    error = send_or_retry(sender, &message, now_ns);
     tw_samples_attempted(samples, error, now_ns);
     sender->last_send_ns = now_ns;
     sender->unread_sends++;

@@ -10,6 +10,7 @@
 
 /* Of an Error Estimate. */
 #define MULTIPLIER 0x00ff /* never 0 (RFC 4656 section 4.1.2) */
+#define S          0x8000 /* synchronised */
 #define Z          0x4000 /* PTPv2 truncated format (RFC 8186 section 2.3) */
 
 static struct tw_sample *row_of(const struct tw_samples *samples, uint32_t sequence)
@@ -35,6 +36,14 @@ uint64_t tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_
     return row->t1;
 }
 
+static void doubt_from(struct tw_send_ids *ids, uint32_t sequence, uint64_t monotonic_ns)
+{
+    if (ids->doubtful_from != UINT32_MAX)
+        return;
+    ids->doubtful_from = sequence;
+    ids->doubtful_since_ns = monotonic_ns;
+}
+
 void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monotonic_ns)
 {
     struct tw_send_ids *ids = &samples->ids;
@@ -51,10 +60,12 @@ void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monoto
     }
     samples->stats.send_errors++;
     samples->stats.send_errno = error;
-    if (ids->doubtful_from == UINT32_MAX) {
-        ids->doubtful_from = sequence;
-        ids->doubtful_since_ns = monotonic_ns;
-    }
+    doubt_from(ids, sequence, monotonic_ns);
+}
+
+void tw_samples_doubt(struct tw_samples *samples, uint64_t monotonic_ns)
+{
+    doubt_from(&samples->ids, samples->attempted, monotonic_ns);
 }
 
 void tw_samples_renumber(struct tw_samples *samples)
@@ -162,6 +173,11 @@ static int is_echo(const struct tw_samples *samples, const struct reply *reply)
            reply->sender_error_estimate == samples->rows[row].sender_error_estimate;
 }
 
+static int has_estimate(const struct reply *reply)
+{
+    return (reply->error_estimate & MULTIPLIER) != 0;
+}
+
 /* RFC 5357 section 4.2.1 on the layout, RFC 4656 section 4.1.2 on the Multiplier; 0 or enum
  * tw_sender_drop. */
 static int judge(const struct tw_samples *samples, const struct tw_arrived *arrived,
@@ -171,14 +187,14 @@ static int judge(const struct tw_samples *samples, const struct tw_arrived *arri
     uint32_t sequence;
     int drop;
 
-    if (!is_peer(&samples->peer, &arrived->source))
+    if (!samples->any_source && !is_peer(&samples->peer, &arrived->source))
         return TW_SENDER_DROP_FOREIGN;
     if (arrived->length > TW_PACKET_MAX)
         return TW_SENDER_DROP_LONG;
     drop = read_reply(samples, arrived, reply);
     if (drop != 0)
         return drop;
-    if ((reply->error_estimate & MULTIPLIER) == 0)
+    if (!samples->zero_estimate && !has_estimate(reply))
         return TW_SENDER_DROP_ERROR_ESTIMATE;
     sequence = reply->sender_number;
     if (sequence >= samples->attempted)
@@ -223,6 +239,10 @@ static void fill_arrival(struct tw_samples *samples, struct tw_sample *row,
     date(samples, row, arrived);
     row->reflector_sequence_number = reply->number;
     row->reflector_error_estimate = reply->error_estimate;
+    if (!has_estimate(reply)) { /* then nothing says how well the clock is kept */
+        row->reflector_error_estimate &= (uint16_t)~S;
+        samples->stats.without_estimate++;
+    }
     samples->rank += samples->rank == UINT32_MAX ? 2 : 1; /* 0 would be no reply */
     row->rank = samples->rank;
     row->sender_ttl = reply->sender_ttl;
@@ -242,6 +262,8 @@ void tw_samples_arrival(struct tw_samples *samples, const struct tw_arrived *arr
     stats->truncated_control += arrived->rx.truncated != 0;
     if (drop != 0) {
         stats->drops[drop]++;
+        if (drop == TW_SENDER_DROP_FOREIGN)
+            stats->foreign = arrived->source;
         return;
     }
     first = row_of(samples, reply.sender_number);
@@ -254,6 +276,18 @@ void tw_samples_arrival(struct tw_samples *samples, const struct tw_arrived *arr
     fill_arrival(samples, copy, arrived, &reply);
     stats->duplicates++;
     atomic_store_explicit(&samples->duplicates_written, stats->duplicates, memory_order_release);
+}
+
+void tw_samples_icmp(struct tw_samples *samples, const struct tw_icmp_error *icmp)
+{
+    struct tw_sender_stats *stats = &samples->stats;
+
+    if (icmp->mtu != 0)
+        stats->path_mtu = icmp->mtu;
+    if (icmp->kind == 0 || icmp->kind >= TW_ICMP_COUNT)
+        return;
+    stats->icmp[icmp->kind]++;
+    stats->icmp_source = icmp->source;
 }
 
 /* ---- what is final */

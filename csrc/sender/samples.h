@@ -45,7 +45,9 @@ struct tw_samples {
     uint32_t size;
     uint32_t duplicates_size;
     uint32_t rank; /* of the arrival accepted last */
-    uint32_t reserved;
+    uint8_t any_source;
+    uint8_t zero_estimate;
+    uint8_t reserved[2];
 };
 
 /* The row of a packet.  A finite run never comes to the division. */
@@ -70,10 +72,15 @@ uint64_t tw_samples_prepare(struct tw_samples *samples, uint64_t unix_ns, int32_
 /* After the send: error is 0 or the errno of the refusal. */
 void tw_samples_attempted(struct tw_samples *samples, int error, uint64_t monotonic_ns);
 
+/* Before tw_samples_attempted: the send was tried twice, so nobody knows how many ids it took. */
+void tw_samples_doubt(struct tw_samples *samples, uint64_t monotonic_ns);
+
 /* Transmit stamps of the kernel or of the device, read at now_ns (Unix). */
 void tw_samples_departure(struct tw_samples *samples, const struct tw_departure *departure,
                           uint64_t now_ns);
 void tw_samples_arrival(struct tw_samples *samples, const struct tw_arrived *arrived);
+/* An error about a packet of the session. */
+void tw_samples_icmp(struct tw_samples *samples, const struct tw_icmp_error *icmp);
 
 /* The kernel has begun to number from 0 again: the next send has id 0. */
 void tw_samples_renumber(struct tw_samples *samples);

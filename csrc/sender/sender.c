@@ -68,8 +68,12 @@ static int open_sockets(struct tw_sender *sender, int fd)
     result = tw_options_prepare(sender->fd, ip_version, config->receive_buffer, config->ttl);
     if (result == 0)
         result = tw_options_set_dscp(sender->fd, ip_version, config->dscp);
-    if (result == 0)
+    if (result == 0 && config->do_not_fragment)
+        result = tw_options_forbid_fragments(sender->fd, ip_version);
+    if (result == 0) {
+        tw_options_report_errors(sender->fd, ip_version); /* without it loss has no reasons */
         tw_sender_choose_stamps(sender);
+    }
     return result;
 }
 
@@ -83,6 +87,8 @@ static int open_samples(struct tw_samples *samples, const struct tw_sender_confi
         .duplicates_size = config->duplicates_size,
         .peer = config->peer,
         .layout = layout_of(config),
+        .any_source = config->any_source,
+        .zero_estimate = config->zero_estimate,
         .written_t1 = calloc((size_t)config->size + 1, sizeof(uint64_t)),
         .cipher = tw_crypto_open(config->mode, &config->keys),
         .ids.doubtful_from = UINT32_MAX,

@@ -24,7 +24,7 @@ def test_ping_defaults_are_the_published_ones() -> None:
     config = read_ping()
     assert config == PingConfig()
     assert (config.count, config.interval, config.loss_timeout) == (100, "0.1e", Decimal(2))
-    assert (config.port_range, config.padding, config.units) == ((8760, 9960), 27, "m")
+    assert (config.port_range, config.padding, config.units) == ((8760, 9960), None, "m")
     assert isinstance(config.loss_timeout, Decimal)
     assert isinstance(config.start_delay, Decimal)
 

@@ -59,7 +59,7 @@ class LightSessions:
             schedule=make_schedule(waits, self._config.count, random.Random(1).random),
             start_ns=start_ns,
             loss_timeout_ns=int(self._config.loss_timeout * 10**9),
-            padding_length=self._config.padding,
+            padding_length=27,
         )
 
     def make_sender(self, session: OpenSession, config: SenderConfig) -> SessionSender:

@@ -2,14 +2,18 @@
 
 import re
 import socket
+from ipaddress import ip_address
 
 import pytest
 
 from tests.support.scripted_server import ScriptedServer
 from tests.support.threaded_responder import responder
+from twamp.endpoint import Endpoint
 from twamp.ping.__main__ import main
+from twamp.ping.command_line import read_command_line
+from twamp.ping.sessions import ip_octets, padding_of
 from twamp.protocol.control_messages import RequestTWSession, StopSessions
-from twamp.protocol.registries import Accept
+from twamp.protocol.registries import Accept, Modes
 from twamp.protocol.timestamps import NS, interval_from_ns
 
 QUICK = ["-i", "0.002f", "-L", "0.5"]
@@ -87,7 +91,7 @@ def test_the_request_says_what_the_options_say(capsys: pytest.CaptureFixture[str
     assert "\n3 sent, 3 lost (100.000%)" in output.out
     assert output.err == (
         "twping: none of 3 packets came back; does a firewall or NAT stop UDP to "
-        f"[127.0.0.1]:{server.test_port} or back?\n"
+        f"[127.0.0.1]:{server.test_port} or back? Through a NAT, try -Z (--zero-addresses)\n"
     )
 
 
@@ -160,3 +164,26 @@ def test_control_packets_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["127.0.0.1", "--control-dscp-value", "CS6", "-D", "EF"]) == 1
     assert main(["127.0.0.1", "-D", "EF"]) == 1
     assert marks == [48, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "expected"),
+    [
+        ([], Modes.UNAUTHENTICATED, 27),
+        ([], Modes.MIXED, 27),
+        ([], Modes.AUTHENTICATED, 64),
+        ([], Modes.ENCRYPTED, 64),
+        (["-s", "5"], Modes.ENCRYPTED, 5),
+    ],
+)
+def test_requests_are_as_long_as_replies_in_each_mode(
+    options: list[str], mode: Modes, expected: int
+) -> None:
+    config, _ = read_command_line(["192.0.2.1", *options])
+    assert padding_of(config, mode) == expected
+
+
+def test_a_datagram_has_its_headers() -> None:
+    narrow, wide = (Endpoint(ip_address(text), 862) for text in ("192.0.2.1", "2001:db8::1"))
+    assert ip_octets(narrow, Modes.UNAUTHENTICATED, 27) == 20 + 8 + 41
+    assert ip_octets(wide, Modes.ENCRYPTED, 64) == 40 + 8 + 112

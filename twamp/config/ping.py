@@ -96,11 +96,17 @@ class PingConfig(Config):
         read=intervals,
         flags=("-i",),
     )
-    padding: int = option(
-        27,
-        "octets of padding in a test packet; 27 makes it as long as its reply",
+    padding: int | None = option(
+        None,
+        "octets of padding in a test packet; by default a packet is as long as its reply: 27, or 64 in "
+        "modes A and E",
         range="0-65493",
         flags=("-s",),
+    )
+    do_not_fragment: bool = option(
+        False,
+        "forbid routers to fragment test packets (DF); those too big for the path are lost, and told",
+        read=flag,
     )
     zero_padding: bool = option(
         False,
@@ -129,6 +135,18 @@ class PingConfig(Config):
         read=sender_ports,
         flags=("-P",),
         metavar="LO-HI|0",
+    )
+
+    any_source: bool = option(
+        False,
+        "take replies from any address and port, as of a Server with several addresses",
+        read=flag,
+    )
+    zero_error_estimate: str = option(
+        "accept",
+        "whether replies whose Error Estimate is 0 are taken: accept, or drop (RFC 4656, 4.1.2)",
+        read=one_of("accept", "drop"),
+        metavar="WHETHER",
     )
 
     loss_timeout: Decimal = option(
@@ -377,7 +395,7 @@ class PingConfig(Config):
             yield f"auth-mode: {self.auth_mode} needs a user; give --user NAME"
 
         if (
-            self.padding > LONGEST_SECURED
+            (self.padding or 0) > LONGEST_SECURED
             and self.auth_mode
             and not set(self.auth_mode) & set("OM")
         ):

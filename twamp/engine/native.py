@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from twamp._native import ffi, lib
@@ -20,6 +20,7 @@ __all__ = [
     "native_endpoint",
     "native_keys",
     "native_prefix",
+    "python_endpoint",
     "wipe_keys",
 ]
 
@@ -46,6 +47,14 @@ def native_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "port": endpoint.port,
         "ip_version": endpoint.ip_version,
     }
+
+
+def python_endpoint(native: Any) -> Endpoint | None:
+    """Returns a ``struct tw_endpoint`` as an Endpoint; None where C has none (IP version 0)."""
+    if not native.ip_version:
+        return None
+    address = ip_address(bytes(native.address)[: 4 if native.ip_version == 4 else 16])
+    return Endpoint(address, native.port, native.scope_id)
 
 
 def native_prefix(prefix: IPv4Network | IPv6Network) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from twamp.engine.native import (
     native_clock_models,
     native_endpoint,
     native_keys,
+    python_endpoint,
     wipe_keys,
 )
 from twamp.engine.sample_table import SAMPLE_LAYOUT, SampleTable
@@ -68,6 +69,9 @@ class SenderConfig:
     mode: int = 1  # 1 unauthenticated, 2 authenticated, 4 encrypted
     keys: PacketKeys | None = None  # of the secured modes
     ttl: int = 255
+    any_source: bool = False  # replies may come from any address and port
+    zero_estimate: bool = False  # replies may have an Error Estimate of Multiplier 0
+    do_not_fragment: bool = False  # packets have DF, and may be longer than the path's MTU
     hardware: bool = (
         False  # the device is to stamp, too, as far as set_clock_models tells of its clock
     )
@@ -101,6 +105,11 @@ class SenderStats:
     duplicates: int = 0
     stalls: int = 0  # times that a ring waited for schedule_more
     send_errno: int = 0  # of the last refused packet
+    icmp: Mapping[str, int] = field(default_factory=dict)  # by the name of enum tw_icmp
+    icmp_source: Endpoint | None = None  # of the last ICMP error
+    path_mtu: int = 0  # as an ICMP error has said it; 0: none has
+    foreign: Endpoint | None = None  # the source of the last foreign datagram
+    without_estimate: int = 0  # replies taken whose Error Estimate has Multiplier 0
 
     @property
     def replies(self) -> int:
@@ -108,6 +117,7 @@ class SenderStats:
         return self.received - self.duplicates - sum(self.drops.values())
 
 
+_ICMP = enum_names("tw_icmp", "TW_ICMP_")
 _DROPS = enum_names("tw_sender_drop", "TW_SENDER_DROP_")
 
 
@@ -200,6 +210,9 @@ class SessionSender:
                 "keys": native_keys(config.keys),
                 "ttl": config.ttl,
                 "hardware": config.hardware,
+                "any_source": config.any_source,
+                "zero_estimate": config.zero_estimate,
+                "do_not_fragment": config.do_not_fragment,
             },
         )
 
@@ -290,6 +303,11 @@ class SessionSender:
             duplicates=native.duplicates,
             stalls=native.stalls,
             send_errno=native.send_errno,
+            icmp={name: native.icmp[value] for name, value in _ICMP.items()},
+            icmp_source=python_endpoint(native.icmp_source),
+            path_mtu=native.path_mtu,
+            foreign=python_endpoint(native.foreign),
+            without_estimate=native.without_estimate,
         )
 
     @property

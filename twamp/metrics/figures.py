@@ -144,6 +144,7 @@ class Metrics:
     lateness: Values  # of sending, after the schedule
     drops: Mapping[str, int]
     send_errors: int
+    icmp: Mapping[str, int] = field(default_factory=dict)  # ICMP errors about packets, by kind
     not_measured: int = 0  # packets whose fate the far end hid when it ended the session
     stalls: int | None = None  # times that sending waited for us; a finite run never does
 
@@ -200,6 +201,7 @@ class Metrics:
             lateness=all_together([part.lateness for part in parts]),
             drops=dict(_added(part.drops for part in parts)),
             send_errors=sum(part.send_errors for part in parts),
+            icmp=dict(_added(part.icmp for part in parts)),
             not_measured=sum(part.not_measured for part in parts),
             stalls=sum(stalls) if stalls else None,
         )

@@ -101,6 +101,7 @@ def _metrics(measurement: Measurement, columns: Columns) -> Metrics:
         lateness=columns.lateness,
         drops=dict(measurement.drops),
         send_errors=measurement.send_errors,
+        icmp={kind: count for kind, count in measurement.incidents.icmp.items() if count},
         not_measured=measurement.incidents.not_measured,
     )
 

@@ -68,6 +68,7 @@ class Measurement:
     loss_timeout_ns: int
     drops: Mapping[str, int] = field(default_factory=dict)
     send_errors: int = 0
+    padding_length: int = 0  # octets of padding of its packets
     source_host: str = ""
     destination_host: str = ""
     incidents: Incidents = NO_INCIDENTS

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -17,6 +18,7 @@ from twamp.metrics.measure import Results
 from twamp.metrics.sample import Measurement
 from twamp.metrics.threshold import Failure, crossed
 from twamp.monitor.outcome import Outcome
+from twamp.ping.causes import remarks, silence
 from twamp.ping.sessions import ns_of
 from twamp.ping.summary_files import save
 from twamp.report.json_tree import failures_tree, json_tree
@@ -48,7 +50,7 @@ def report(
         tree = json_tree(
             results,
             version=version(),
-            configuration=configuration(config) if saved is None else saved,
+            configuration=_as_run(results, config) if saved is None else saved,
             percentiles=config.percentiles,
             with_samples=config.samples,
         ) | failures_tree(_failures(results, config))
@@ -91,7 +93,7 @@ def _summary(
             metrics,
             unix_times=config.unix_time,
             dscp=config.test_dscp_value,
-            padding_length=config.padding,
+            padding_length=measurement.padding_length if config.padding is None else config.padding,
             bucket_width=config.bucket_width,
         )
         return
@@ -105,6 +107,14 @@ def _summary(
 def has_colour() -> bool:
     """Whether standard output is a terminal, and NO_COLOR does not say otherwise."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _as_run(results: Results, config: PingConfig) -> dict[str, Any]:
+    """The options by key, the default of ``padding`` as the mode has made it."""
+    first = next(iter(results.measurements), None)
+    if config.padding is None and first is not None:
+        config = replace(config, padding=first.padding_length)
+    return configuration(config)
 
 
 def configuration(config: PingConfig) -> dict[str, Any]:
@@ -143,8 +153,10 @@ def judge(results: Results, config: PingConfig) -> Outcome:
         complain(f"{results.ended}; {missing} packets were not measured")
         if missing:
             return Outcome.CUT_SHORT
+    for remark in remarks(results):
+        complain(remark)
     if not results.total.received:
-        complain(_silence(results.total.sent, results.measurements))
+        complain(silence(results))
         # A reader of rows sees the loss in them, and takes another code for a run that failed.
         return Outcome.MEASURED if config.raw and not config.fail else Outcome.NOTHING_BACK
     failures = _failures(results, config)
@@ -155,15 +167,6 @@ def judge(results: Results, config: PingConfig) -> Outcome:
 
 def _failures(results: Results, config: PingConfig) -> list[Failure]:
     return crossed(config.fail, results.total, trust_clocks=config.trust_clocks)
-
-
-def _silence(sent: int, measurements: Sequence[Measurement]) -> str:
-    ports = ", ".join(str(measurement.destination) for measurement in measurements[:3])
-    more = ", …" if len(measurements) > 3 else ""
-    return (
-        f"none of {sent} packets came back; "
-        f"does a firewall or NAT stop UDP to {ports}{more} or back?"
-    )
 
 
 def complain(text: str) -> None:

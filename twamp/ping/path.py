@@ -31,10 +31,13 @@ class PathOptions(TypedDict, total=False):
     loss_timeout: Seconds
     end_delay: Seconds
     deadline: Seconds
+    any_source: bool
+    zero_error_estimate: str
     port_range: tuple[int, int] | str | int
     test_dscp_value: int | str
     control_dscp_value: int | str
-    padding: int
+    padding: int | None
+    do_not_fragment: bool
     source_address: str | None
     interface: str | None
     hwtstamp: str

@@ -10,14 +10,16 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from twamp.config.ping import PingConfig
-from twamp.engine.session_sender import SessionSender
+from twamp.engine.session_sender import SenderStats, SessionSender
 from twamp.engine.session_source import OpenSession, OpenSessions, SessionSource
 from twamp.errors import TWPING_REMEDIES, TwampError, explain
 from twamp.metrics.cut import packets_that_count
+from twamp.metrics.incidents import Incidents
 from twamp.metrics.sample import Measurement
 from twamp.ping.progress import progress
-from twamp.ping.sessions import ns_of
+from twamp.ping.sessions import ip_octets, ns_of, padding_of
 from twamp.protocol.timestamps import ntp_from_unix_ns
+from twamp.sockets import path_mtu
 
 # The kernel turns timestamps on some milliseconds after they were asked for, and each session's
 # thread takes its time to begin.
@@ -211,10 +213,26 @@ class Run:
             loss_timeout_ns=ns_of(self.config.loss_timeout),
             drops=stats.drops,
             send_errors=stats.send_errors,
+            incidents=self._incidents(session, stats),
+            padding_length=sender.config.padding_length,
             source_host=session.source_host,
             destination_host=session.destination_host,
         )
         return measurement if self._ended is None else self._cut_off(measurement, self._ended)
+
+    def _incidents(self, session: OpenSession, stats: SenderStats) -> Incidents:
+        mtu = path_mtu(session.source, session.destination, self.config.interface)
+        mtu = min(filter(None, (mtu, stats.path_mtu)), default=0)
+        octets = ip_octets(session.destination, session.mode, padding_of(self.config, session.mode))
+        return Incidents(
+            icmp=stats.icmp,
+            icmp_source=stats.icmp_source,
+            path_mtu=mtu,
+            fragmented=0 < mtu < octets and not self.config.do_not_fragment,
+            foreign=stats.foreign,
+            without_estimate=stats.without_estimate,
+            send_errno=stats.send_errno,
+        )
 
     def _cut_off(self, measurement: Measurement, end: "_End") -> Measurement:
         """The measurement without the packets whose fate the end of the session hides."""

@@ -26,11 +26,14 @@ from twamp.engine.session_source import OpenSession
 from twamp.engine.stamping import open_stamping
 from twamp.errors import Refused
 from twamp.ping.credentials import modes_of
+from twamp.protocol.registries import Modes
 from twamp.protocol.schedule import make_schedule, parse_intervals
 from twamp.protocol.timestamps import NS
 from twamp.sockets import bind, ports_to_try, resolve
 
 ONE_BY_ONE = 8  # sessions
+# Of packets without padding, of Session-Sender and Session-Reflector (RFC 5357 sections 4.1.2, 4.2.1).
+LENGTHS = {False: (14, 41), True: (48, 112)}
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,13 @@ class TwampSessions:
             schedule=make_schedule(parse_intervals(config.interval), config.count, draw),
             start_ns=start_ns,
             loss_timeout_ns=ns_of(config.loss_timeout),
-            padding_length=config.padding,
+            padding_length=padding_of(config, session.mode),
             zero_padding=config.zero_padding,
             dscp=config.test_dscp_value,
             hardware=self._hardware,
+            any_source=config.any_source,
+            zero_estimate=config.zero_error_estimate == "accept",
+            do_not_fragment=config.do_not_fragment,
             mode=session.mode,
             keys=session.keys,
         )
@@ -180,7 +186,7 @@ class TwampSessions:
             sender_port=port,
             # Any will do; what perfSONAR's asks for is the number that the sender has.
             receiver_port=port,
-            padding_length=self.config.padding,
+            padding_length=padding_of(self.config, client.mode),
             start_time=start_time,
             timeout_ns=ns_of(self.config.loss_timeout),
             dscp=self.config.test_dscp_value,
@@ -218,6 +224,20 @@ class TwampSessions:
             mode=accepted.mode,
             keys=accepted.keys,
         )
+
+
+def padding_of(config: PingConfig, mode: Modes) -> int:
+    """The octets of padding in a mode; by default packets are as long as their replies."""
+    if config.padding is not None:
+        return config.padding
+    sender, reflector = LENGTHS[bool(mode & (Modes.AUTHENTICATED | Modes.ENCRYPTED))]
+    return reflector - sender
+
+
+def ip_octets(destination: Endpoint, mode: Modes, padding: int) -> int:
+    """The length of a test packet with its headers of UDP and IP."""
+    sender, _ = LENGTHS[bool(mode & (Modes.AUTHENTICATED | Modes.ENCRYPTED))]
+    return sender + padding + 8 + (20 if destination.ip_version == 4 else 40)
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

@@ -93,7 +93,13 @@ def _session(result: Mapping[str, Any], ended: str) -> Measurement:
         loss_timeout_ns=int(saved["loss-timeout"]),
         drops={str(name): int(count) for name, count in packets["dropped"].items()},
         send_errors=int(packets["send-errors"]),
-        incidents=Incidents(ended=str(ended), not_measured=int(packets.get("not-measured", 0))),
+        incidents=Incidents(
+            icmp={str(kind): int(count) for kind, count in packets.get("icmp", {}).items()},
+            path_mtu=int(result.get("path-mtu") or 0),
+            fragmented=bool(result.get("fragmented")),
+            ended=str(ended),
+            not_measured=int(packets.get("not-measured", 0)),
+        ),
     )
 
 

@@ -112,6 +112,9 @@ def _further_lines(metrics: Metrics, style: Style) -> Iterator[str]:
         yield f"replies came with DSCP {_counts(metrics.reflect_dscp)}; ECN {_counts(metrics.reflect_ecn)}"
     if metrics.send_errors:
         yield f"not sent: {metrics.send_errors} (refused by the kernel)"
+    icmp = ", ".join(f"{count} {kind}" for kind, count in metrics.icmp.items())
+    if icmp:
+        yield f"ICMP errors: {icmp}"
     if metrics.not_measured:
         yield f"not measured: {metrics.not_measured} packets, because the far end ended the session"
     drops = ", ".join(f"{count} {name}" for name, count in metrics.drops.items() if count)
