@@ -126,6 +126,25 @@ def test_a_client_that_guesses_waits_and_others_do_not() -> None:
     run(test)
 
 
+def test_the_tokens_of_clients_that_have_hung_up_take_nobodys_time() -> None:
+    async def test() -> None:
+        async with authenticating(alice=b"open sesame") as authenticator:
+            ring = authenticator.ring(COUNT)
+            message = response(ring, b"alice", b"wrong")
+            gone = [
+                asyncio.create_task(
+                    authenticator.open_token("c", ring, greeting_of(ring), message, lambda: True)
+                )
+                for _ in range(500)  # a pause after each would be fifty seconds
+            ]
+            assert await opened(authenticator, ring, b"alice", b"open sesame", "c") == KEYS
+            found = await asyncio.gather(*gone, return_exceptions=True)
+            assert all(isinstance(error, ConnectionResetError) for error in found)
+            assert authenticator.tokens == 1
+
+    run(test)
+
+
 def test_the_salt_is_kept_for_an_hour_and_the_next_one_waits_for_its_keys(
     monkeypatch: pytest.MonkeyPatch, derived: list[bytes]
 ) -> None:

@@ -68,9 +68,9 @@ def test_a_hang_up_shows_behind_octets_that_are_unread(is_reset: bool) -> None:
     async def test() -> None:
         channel, client = pair()
         client.send(b"unread")
-        assert not channel.is_hung_up
+        assert not channel.is_hung_up()
         reset(client) if is_reset else client.close()
-        assert channel.is_hung_up
+        assert channel.is_hung_up()
         await channel.close(b"for nobody")
 
     run(test)

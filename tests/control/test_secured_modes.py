@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.by_hand import ANSWER_WITHIN, Probe, RawClient, Responder, dropped, run
 from twamp.config.users import Users
+from twamp.control.channel import READ_SIZE
 from twamp.control.client import ControlClient, Credentials, SessionRequest
 from twamp.engine.session_sender import SenderConfig, SessionSender
 from twamp.errors import Refused
@@ -212,6 +213,23 @@ def test_an_unknown_command_is_answered_as_in_the_open_mode(mode: Modes) -> None
                 assert await client._reader.read() == b""
             assert responder.server.events["unexpected_command"] == 1
             assert responder.server.events["hmac_failed"] == 0
+
+    run(test)
+
+
+def test_little_is_read_before_a_client_is_known() -> None:
+    """What it sends while its Token is checked waits in the kernel, in a small buffer."""
+
+    async def test() -> None:
+        async with listening() as responder, RawClient.connected(responder, set_up=False) as client:
+            await client.read(ServerGreeting)
+            client.send(SetUpResponse(Modes.ENCRYPTED, key_id=b"nobody".ljust(80, b"\0")))
+            client.writer.write(bytes(1 << 20))
+            while responder.server.service.authenticator.tokens == 0:
+                await asyncio.sleep(0.002)
+            [connection] = responder.server.connections
+            assert len(connection._conversation._incoming) <= READ_SIZE
+            assert (await client.read(ServerStart)).accept is Accept.FAILURE
 
     run(test)
 

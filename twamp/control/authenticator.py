@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from weakref import WeakValueDictionary
 
@@ -123,19 +123,27 @@ class Authenticator:
             logger.error("cannot derive keys beforehand: %s %s", type(error).__name__, error)
 
     async def open_token(
-        self, client: str, ring: KeyRing, greeting: ServerGreeting, message: SetUpResponse
+        self,
+        client: str,
+        ring: KeyRing,
+        greeting: ServerGreeting,
+        message: SetUpResponse,
+        is_hung_up: Callable[[], bool] = lambda: False,
     ) -> SessionKeys | None:
         """The session keys, or None: unknown user or wrong passphrase (deliberately indistinguishable).
 
-        ``ring`` is the one that the greeting was made with.
+        ``ring`` is the one that the greeting was made with.  Raises :class:`ConnectionResetError` if the
+        client has hung up meanwhile: it takes nobody's time.
         """
         began_ns = time.monotonic_ns()
         turn = self._turns.setdefault(client, asyncio.Lock())
         async with turn:
+            _require_client(is_hung_up)
             passphrase = self._users.get(user_of(message))
             if passphrase is None:
                 await ring.is_full.wait()  # then known users need not wait, either
             key = await ring.key_of(self._nobody if passphrase is None else passphrase)
+            _require_client(is_hung_up)
             self.tokens += 1
             self.wait_ns += time.monotonic_ns() - began_ns
             keys = open_token(key, greeting.challenge, message.token)
@@ -143,6 +151,11 @@ class Authenticator:
                 await asyncio.sleep(FAILURE_PAUSE)
                 return None
             return keys
+
+
+def _require_client(is_hung_up: Callable[[], bool]) -> None:
+    if is_hung_up():
+        raise ConnectionResetError("the client has hung up before its Token was checked")
 
 
 def user_of(message: SetUpResponse) -> str:

@@ -31,7 +31,6 @@ class Channel:
         """Returns when the kernel has all octets; raises :class:`OSError`."""
         await self._loop.sock_sendall(self.sock, octets)
 
-    @property
     def is_hung_up(self) -> bool:
         """Whether the client has closed or reset the connection, even if octets of it are unread."""
         poll = select.poll()

@@ -182,7 +182,7 @@ class Connection:
         self._watch()
         self._watch_duration()
         await self._service.turns.take(self._client)
-        if self.channel.is_hung_up:
+        if self.channel.is_hung_up():
             return "closed by the client"
         self._send(self.greeting)
         while self.state is not State.CLOSED:
@@ -302,10 +302,8 @@ class Connection:
         mode = message.mode & SECURITY_MODES
         if mode is not Modes.UNAUTHENTICATED:
             self._keys = await self._service.authenticator.open_token(
-                self._client, self._ring, self.greeting, message
+                self._client, self._ring, self.greeting, message, self.channel.is_hung_up
             )
-            if self.channel.is_hung_up:
-                raise ConnectionResetError("the client has hung up before its Token was opened")
             if self._keys is None:
                 return self._refuse(
                     "authentication_failed",
@@ -397,7 +395,8 @@ class Connection:
             logger.warning("%s starts, but has no session: refused", self.remote)
             return StartAck(Accept.FAILURE)
         async for session in self._a_turn_each(self.sessions):
-            self._service.sessions.start(session, self._on_refwait)
+            if session.state is SessionState.ACCEPTED:  # it may have ended in another's turn
+                self._service.sessions.start(session, self._on_refwait)
         logger.info("%s started %d sessions", self.remote, len(self.sessions))
         return StartAck(Accept.OK)
 
