@@ -5,6 +5,7 @@ A program of bench_fairness.py; it prints a line when it has begun.
 
 import contextlib
 import itertools
+import os
 import select
 import socket
 import struct
@@ -132,5 +133,6 @@ ATTACKS: dict[str, Callable[[int], None]] = {
 
 
 if __name__ == "__main__":
+    os.nice(19)  # the others' client, on the same core, waits for the Server and not for us
     print("begun", flush=True)
     ATTACKS[sys.argv[1]](int(sys.argv[2]))

@@ -2,7 +2,9 @@
 
 The worst is one of seven: the three that once kept everybody out for seconds, and four more.  Each comes
 from one address, as fast as a program of its own can; others shake hands one by one from another address,
-and a session that runs meanwhile counts its lost packets.  Beside the same without an attack.
+and a session that runs meanwhile counts its lost packets.  Beside the same without an attack.  ``busy``
+is the CPU time that the responder took during a handshake: its share of the wait, also where other
+programs disturb the clock's.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 
 from benchmarks.attacks import ATTACKS
-from benchmarks.programs import cores, pinned, program, responder
+from benchmarks.programs import Responder, cores, cpu_ns, pinned, program, responder
 from benchmarks.rounds import Side, interleave, publish
 from twamp.control.client import ControlClient, SessionRequest
 from twamp.engine.session_sender import SenderConfig, SessionSender
@@ -78,36 +80,38 @@ async def session(port: int) -> AsyncIterator[SessionSender]:
             yield sender
 
 
-async def handshakes(port: int) -> list[float]:
-    """How long each took, in ms."""
-    took = []
+async def handshakes(port: int, pid: int) -> tuple[list[float], list[float]]:
+    """How long each took, and the CPU time that the responder took meanwhile; both in ms, sorted."""
+    took, busy = [], []
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), cpu_ns(pid)
         async with await ControlClient.connect("127.0.0.1", port, source_address=CLIENT):
             took.append((time.perf_counter() - began) * 1e3)
+            busy.append((cpu_ns(pid) - cpu) / 1e6)
         await asyncio.sleep(BETWEEN)
-    return sorted(took)
+    return sorted(took), sorted(busy)
 
 
-async def measure(port: int, attack: str | None) -> Mapping[str, float]:
+async def measure(port: int, pid: int, attack: str | None) -> Mapping[str, float]:
     async with session(port) as sender:
         with attacking(attack, port):
             running = asyncio.create_task(sender.run())
-            took = await handshakes(port)
+            took, busy = await handshakes(port, pid)
             await running
         lost = sum(sample.rank == 0 for sample in sender.samples)
     return {
         "median_ms": took[len(took) // 2],
         "p99_ms": took[len(took) * 99 // 100],
+        "busy_p99_ms": busy[len(busy) * 99 // 100],
         "lost": float(lost),
     }
 
 
-def side(port: int, attack: str | None) -> Side:
+def side(twampd: Responder, attack: str | None) -> Side:
     def run() -> Mapping[str, float]:
         with pinned(cores()[1]):
-            return asyncio.run(measure(port, attack))
+            return asyncio.run(measure(twampd.port, twampd.pid, attack))
 
     return run
 
@@ -122,7 +126,7 @@ def bench_fairness(benchmark: Any, attack: str, monkeypatch: pytest.MonkeyPatch)
         with responder(
             cores()[0], "--maximum-connections", "64", "--key-file", keys.name
         ) as twampd:
-            sides = {"idle": side(twampd.port, None), "attacked": side(twampd.port, attack)}
+            sides = {"idle": side(twampd, None), "attacked": side(twampd, attack)}
             rounds = interleave(benchmark, sides, ROUNDS)
     publish(
         benchmark,
@@ -130,5 +134,6 @@ def bench_fairness(benchmark: Any, attack: str, monkeypatch: pytest.MonkeyPatch)
         rounds,
         ("p99_ms", "attacked", "idle"),
         ("median_ms", "attacked", "idle"),
+        ("busy_p99_ms", "attacked", "idle"),
         ("lost", "attacked", "idle"),
     )
