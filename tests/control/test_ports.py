@@ -51,6 +51,12 @@ def give_back(ports: Ports, port: int, sender: Endpoint = SENDER) -> None:
     HELD[ports].remove((port, sender))
 
 
+def test_hundreds_of_ports_that_another_responder_has_are_passed_over() -> None:
+    ports = Ports((18760, 19960))
+    tried = [local.port for local in ports.candidates(at(0), SENDER)]
+    assert len(tried) == len(set(tried)) >= 1000
+
+
 def test_unused_ports_are_given_in_turn_and_then_shared() -> None:
     ports = Ports((7000, 7002))
     assert [given(ports, sender=sender(n)) for n in range(7)] == [

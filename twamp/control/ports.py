@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from twamp.endpoint import Endpoint
 from twamp.sockets import udp_socket
 
-MOST_TRIES = 64  # unused ports that are tried for one session: other programs may have some
+# Unused ports that are tried for one session: another responder may have hundreds of the same range.  Those
+# that fail go to the end of the queue, so the next session goes on behind them.
+MOST_TRIES = 1024
 
 
 class _Queue:
