@@ -1,5 +1,6 @@
 """The file of targets: what goes before what, and where an error is."""
 
+import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
@@ -84,6 +85,25 @@ def test_thresholds_are_of_the_program_of_a_module_or_of_a_target(tmp_path: Path
     assert file.options.csv
     thresholds = [[str(each) for each in target.config.fail] for target in file.targets]
     assert thresholds == [["loss>1%"], ["rtt.p99>50ms"], ["loss>0", "rtt.max>1s"]]
+
+
+def test_every_error_of_a_file_is_told_at_once_and_once(tmp_path: Path) -> None:
+    text = (
+        "paddingg = 1\nloss-timeout = 99999\n[module.m]\ncount = 0\n[target.a]\nhost = 3\n"
+        "module = 'x'\n[target.b]\njson = true\nuser = 'alice'\n[target.c]\nhost = '::1'\nport = 0\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert re.findall(r", line (\d+)", str(caught.value)) == [
+        "1",
+        "6",
+        "5",
+        "2",
+        "8",
+        "9",
+        "13",
+        "4",
+    ]
 
 
 def test_a_module_probes_for_a_second_unless_it_says_otherwise(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 
 from twamp.config.ping import PingConfig
 from twamp.config.readers import prefix
-from twamp.config.row import Given, field_of, settle
+from twamp.config.row import Given, field_of, require_none, settle
 from twamp.config.toml_text import TomlText
 from twamp.errors import ConfigError
 
@@ -98,40 +98,55 @@ def read_targets(path: str, command_line: Mapping[str, Given]) -> Targets:
         name: file.options(each, f"module.{name}", OF_A_TARGET)
         for name, each in tables["module"].items()
     }
-    targets = []
-    for name, each in tables["target"].items():
-        host = file.take(each, f"target.{name}", "host")
-        if host is None:
-            raise ConfigError(
-                f"{file.where(f'target.{name}')}: host is missing; give the name or address to measure"
-            )
-        module = file.take(each, f"target.{name}", "module")
-        if module is not None and module not in modules:
-            known = ", ".join(modules) or "none"
-            raise ConfigError(
-                f"{file.where(f'target.{name}')}: there is no module {module!r}; known: {known}"
-            )
-        own = file.options(each, f"target.{name}", OF_A_TARGET)
-        config, _ = settle(PingConfig, common, modules.get(module or "", {}), own)
-        file.check_secrets(config, f"target.{name}")
-        targets.append(TargetConfig(name=name, host=host, config=config))
-    options, _ = settle(PingConfig, top)
+    targets = [
+        _target(file, name, each, common, modules) for name, each in tables["target"].items()
+    ]
+    probes = {name: _probe(file, name, given, common) for name, given in modules.items()}
+    options = file.settled(top)
+    require_none(
+        list(dict.fromkeys(file.errors))
+    )  # once each: those at the top are in every target
+    assert options is not None, "what is wrong has been told"
     return Targets(
         options=options,
-        targets=tuple(targets),
-        modules={name: _probe(file, name, given, common) for name, given in modules.items()},
+        targets=tuple(each for each in targets if each is not None),
+        modules={name: config for name, config in probes.items() if config is not None},
         allow=allow,
+    )
+
+
+def _target(
+    file: "_File",
+    name: str,
+    table: dict[str, Any],
+    common: Mapping[str, Given],
+    modules: Mapping[str, Mapping[str, Given]],
+) -> TargetConfig | None:
+    """A target; None where it is wrong, which ``file`` has noted."""
+    section = f"target.{name}"
+    host, module = file.take(table, section, "host"), file.take(table, section, "module")
+    if host is None:
+        file.errors.append(
+            f"{file.where(section)}: host is missing; give the name or address to measure"
+        )
+    if module and module not in modules:
+        known = ", ".join(modules) or "none"
+        file.errors.append(f"{file.where(section)}: there is no module {module!r}; known: {known}")
+    own = file.options(table, section, OF_A_TARGET)
+    config = file.settled(common, modules.get(module or "", {}), own, section=section)
+    return (
+        None
+        if host is None or config is None
+        else TargetConfig(name=name, host=host, config=config)
     )
 
 
 def _probe(
     file: "_File", name: str, own: Mapping[str, Given], common: Mapping[str, Given]
-) -> PingConfig:
+) -> PingConfig | None:
     default = {key: Given(value, "default") for key, value in OF_A_PROBE.items()}
     without = {key: value for key, value in common.items() if key not in OF_A_PROBE}
-    config, _ = settle(PingConfig, without, default, own)
-    file.check_secrets(config, f"module.{name}")
-    return config
+    return file.settled(without, default, own, section=f"module.{name}")
 
 
 def _allow(file: "_File", table: object) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -147,9 +162,10 @@ def _allow(file: "_File", table: object) -> tuple[IPv4Network | IPv6Network, ...
 
 
 class _File:
-    """The text of a file, to say in which line an error is."""
+    """The text of a file, to say in which line an error is; ``errors`` are those found so far."""
 
     def __init__(self, text: TomlText) -> None:
+        self.errors: list[str] = []
         self._text = text
 
     def where(self, section: str, key: str = "") -> str:
@@ -173,27 +189,38 @@ class _File:
     def take(self, table: dict[str, Any], section: str, key: str) -> str | None:
         value = table.pop(key, None)
         if value is not None and (not isinstance(value, str) or not value):
-            raise ConfigError(f"{self.where(section, key)}: {key}: {value!r} is no text")
+            self.errors.append(f"{self.where(section, key)}: {key}: {value!r} is no text")
+            return ""  # which is no second error
         return value
 
     def options(
         self, table: Mapping[str, Any], section: str, allowed: frozenset[str]
     ) -> dict[str, Given]:
+        """The options of a table by field; notes the keys that are none, or not there."""
         given = {}
         for key, value in table.items():
             origin = self.where(section, key)
             try:
                 field = field_of(PingConfig, SHORT.get(key, key))
             except ConfigError as error:
-                raise ConfigError(f"{origin}: {error}") from None
+                self.errors.append(f"{origin}: {error}")
+                continue
             if field not in allowed:
                 place = "in a table" if section else "in a file"
-                raise ConfigError(f"{origin}: {key!r} has no place {place}; take it out")
+                self.errors.append(f"{origin}: {key!r} has no place {place}; take it out")
+                continue
             given[field] = Given(value, origin)
         return given
 
-    def check_secrets(self, config: PingConfig, section: str) -> None:
-        if config.user is not None and config.key_file is None:
-            raise ConfigError(
+    def settled(self, *sources: Mapping[str, Given], section: str = "") -> PingConfig | None:
+        """The options that the sources make, of a section without secrets; notes what is wrong with them."""
+        try:
+            config, _ = settle(PingConfig, *sources)
+        except ConfigError as error:
+            self.errors.extend(str(error).splitlines())
+            return None
+        if section and config.user is not None and config.key_file is None:
+            self.errors.append(
                 f"{self.where(section)}: user: the passphrase cannot be asked for here; give key-file"
             )
+        return config
