@@ -149,6 +149,14 @@ def test_padding_goes_as_far_as_a_packet_of_ipv4() -> None:
     assert RANGES["padding"].range == f"0-{largest_payload - sender_packet}"
 
 
+@pytest.mark.parametrize(("modes", "padding"), [("AE", 65459), ("A", 65459), ("AO", 65493)])
+def test_padding_goes_as_far_as_the_modes_allow(modes: str, padding: int) -> None:
+    credentials: dict[str, Any] = {"user": "alice", "auth_mode": modes}
+    assert PingConfig(padding=padding, **credentials).padding == padding
+    with pytest.raises(ConfigError, match=r"^padding: "):
+        PingConfig(padding=padding + 1, **credentials)
+
+
 def test_thresholds_have_a_limit() -> None:
     most = dict(rows(PingConfig))["fail"].entries
     assert len(PingConfig(fail=most * ("loss>1%",)).fail) == most  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twamp.config.arguments import add_arguments, from_arguments
+from twamp.config.classes import Classes
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import rows
 from twamp.engine.native import lib
@@ -72,6 +73,7 @@ def test_defaults_are_the_published_ones() -> None:
         "run_as_user": None,
         "run_as_group": None,
         "log_format": "auto",
+        "classes": Classes(),
     }
 
 

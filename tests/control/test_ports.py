@@ -88,6 +88,17 @@ def test_a_port_that_another_program_has_is_passed_over_and_tried_again_later() 
     assert list(ports.candidates(HOST, sender(1))) == [at(7000), at(7001)]
 
 
+def test_however_many_ports_other_programs_have_the_free_one_is_found() -> None:
+    ports = Ports((7000, 7999))
+    candidates = ports.candidates(HOST, SENDER)
+    assert [local.port for local in candidates] == list(range(7000, 8000))
+    for local in ports.candidates(HOST, SENDER):
+        if local.port == 7999:
+            ports.use(local, SENDER)
+            break
+    assert given(ports, sender=sender(1)) == 7000  # the others' come again, in their order
+
+
 def test_a_port_given_back_comes_last() -> None:
     ports = Ports((7000, 7003))
     assert [given(ports), given(ports)] == [7000, 7001]
@@ -136,7 +147,7 @@ def test_another_range_is_for_new_sessions_and_keeps_the_uses() -> None:
 
 def test_the_last_descriptors_are_not_for_test_ports() -> None:
     with pytest.raises(OSError, match="Too many open files"):
-        Ports((1, 65535), descriptors=3).open(HOST)
+        Ports((1, 65535), descriptors=lambda: 3).open(HOST)
 
 
 def test_a_socket_is_opened_on_the_port_and_the_device() -> None:

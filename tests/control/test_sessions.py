@@ -120,7 +120,7 @@ def test_a_timeout_for_ever_ends_after_maximum_timeout_though_packets_come() -> 
     run(test)
 
 
-def test_sessions_that_linger_count_and_the_oldest_gives_way() -> None:
+def test_sessions_that_linger_count_and_the_oldest_of_the_connection_gives_way() -> None:
     async def test() -> None:
         async with (
             Responder.listening(maximum_sessions_per_connection=2) as responder,
@@ -131,14 +131,33 @@ def test_sessions_that_linger_count_and_the_oldest_gives_way() -> None:
                 ports = [(await client.ask(each.request())).port for each in (one, two)]
                 await client.start()
                 client.send(StopSessions(Accept.OK, number_of_sessions=2))
-                await two.measure(ports[1])
                 assert (await client.ask(three.request())).accept is Accept.OK
                 assert responder.reflector.stats().sessions == 2
                 await two.measure(ports[1])  # one has gone, two lingers
-                # Another connection of the same client does not escape its limit.
-                for each in (one, three):
-                    assert (await another.ask(each.request())).accept is Accept.OK
+                assert (await another.ask(one.request())).accept is Accept.OK
                 assert responder.reflector.stats().sessions == 3
+
+    run(test)
+
+
+def test_a_client_that_connects_again_does_not_escape_the_limit() -> None:
+    async def test() -> None:
+        async with Responder.listening(
+            maximum_sessions_per_connection=2, maximum_connections_per_client=1
+        ) as responder:
+            with Probe() as one, Probe() as two:
+                for _ in range(5):
+                    async with RawClient.connected(responder) as client:
+                        for each in (one, two):
+                            assert (await client.ask(each.request())).accept is Accept.OK
+                        assert responder.reflector.stats().sessions == 2
+                        await client.start()
+                        client.send(StopSessions(Accept.OK, number_of_sessions=2))
+                        client.writer.write_eof()
+                        assert await client.read_eof() == b""
+                    async with asyncio.timeout(ANSWER_WITHIN):
+                        while responder.server.connections:
+                            await asyncio.sleep(0.002)
 
     run(test)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from twamp.config.classes import read_class_tables
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import field_of, key_of, rows
 from twamp.config.users import read_user_tables
@@ -384,7 +385,7 @@ def uncommented() -> dict[str, Any]:
 
 def test_the_sample_shows_every_option_and_its_default() -> None:
     table = uncommented()
-    del table["user"]
+    del table["user"], table["class"]
     assert set(table) == {key_of(field) for field, _ in rows(ReflectorConfig)}
     config = ReflectorConfig(
         **{field_of(ReflectorConfig, key): value for key, value in table.items()}
@@ -392,6 +393,11 @@ def test_the_sample_shows_every_option_and_its_default() -> None:
     for field, row in rows(ReflectorConfig):
         if row.default not in (None, ()):
             assert getattr(config, field) == row.default, field
+
+
+def test_the_sample_class_is_one() -> None:
+    (guests,) = read_class_tables(uncommented()["class"], lambda *_: "twampd.toml")
+    assert (guests.name, guests.dscp_values) == ("guests", (0, 46))
 
 
 def test_the_sample_user_needs_a_password_of_its_own() -> None:

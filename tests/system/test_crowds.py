@@ -235,6 +235,29 @@ def test_without_descriptors_sessions_run_on_and_clients_come_back_later(tmp_pat
     run(test)
 
 
+def test_sessions_leave_descriptors_to_other_clients_and_to_twampctl(tmp_path: Path) -> None:
+    async def test() -> None:
+        room = ("--maximum-sessions-per-connection", "100")
+        with (
+            Twampd.running(tmp_path, *LOOPBACK, *room, prefix=limited(FEW_DESCRIPTORS)) as twampd,
+            contextlib.ExitStack() as probes,
+        ):
+            async with greeted(twampd) as greedy:
+                await set_up(greedy)
+                accepted = 0
+                for _ in range(FEW_DESCRIPTORS):
+                    answer = await greedy.ask(probes.enter_context(Probe()).request())
+                    accepted += answer.accept is Accept.OK
+                rejected = (await counters(twampd))["sessions"]["rejected"]
+                assert rejected["no_resources"] == FEW_DESCRIPTORS - accepted > 0
+                assert accepted > 0
+                async with greeted(twampd, "127.0.0.2") as other:
+                    await set_up(other)
+                    assert (await twampd.show())["status"]["handshaking"] == 0
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("descriptors", "set_up_before"),
     [(2 * FEW_DESCRIPTORS, 1), (FEW_DESCRIPTORS, 15)],

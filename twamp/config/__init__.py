@@ -9,5 +9,6 @@ text_file   files that are read in a bounded time and size
 toml_text   the tables of a TOML file, and the line of each key
 toml_file   twampd.toml and its drop-in directory
 users       user names and passphrases
+classes     classes of clients, and the limits of each
 target      the host that twping measures
 """

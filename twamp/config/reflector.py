@@ -1,9 +1,10 @@
 """Options of the responder, ``twampd``, one row per option."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
+from twamp.config.classes import Classes
 from twamp.config.readers import (
     MODES,
     HostPort,
@@ -318,6 +319,8 @@ class ReflectorConfig(Config):
         metavar="FORMAT",
         restart=True,
     )
+
+    classes: Classes = field(default_factory=Classes)  # of files alone: [class.NAME]
 
     @property
     def device(self) -> str | None:

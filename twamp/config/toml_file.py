@@ -1,13 +1,14 @@
 """The responder's options from TOML: a file, its drop-in directory, and the line of each value.
 
 ``twampd.toml`` is read first, then ``twampd.toml.d/*.toml`` in the order of their names; a later file's
-value replaces an earlier one's, lists whole.  ``[user.NAME]`` tables hold passwords, and a file that has
-some must be private.  All errors are told at once.
+value replaces an earlier one's, lists whole.  ``[class.NAME]`` tables are classes of clients.
+``[user.NAME]`` tables hold passwords, and a file that has some must be private.  All errors are told at once.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from twamp.config.classes import Classes, ClientClass, read_class_tables
 from twamp.config.reflector import ReflectorConfig
 from twamp.config.row import Given, field_of
 from twamp.config.text_file import read_text
@@ -35,6 +36,7 @@ def read_config_files(path: str) -> FromFiles:
     """
     given: dict[str, Given] = {}
     users = Users()
+    classes: list[ClientClass] = []
     errors: list[str] = []
     names = [path, *(str(name) for name in sorted(Path(f"{path}.d").glob("*.toml")))]
     for name in names:
@@ -49,7 +51,17 @@ def read_config_files(path: str) -> FromFiles:
                 users |= read_user_tables(file.table.pop("user"), file.where)
             except ConfigError as error:
                 errors.extend(str(error).splitlines())
+        if "class" in file.table:
+            try:
+                classes += read_class_tables(file.table.pop("class"), file.where)
+            except ConfigError as error:
+                errors.extend(str(error).splitlines())
         given |= _options(file, errors)
+    if classes:
+        try:
+            given["classes"] = Given(Classes(classes), path)
+        except ConfigError as error:
+            errors.append(f"{path}: {error}")
     return FromFiles(given, users, tuple(names), tuple(errors))
 
 

@@ -17,6 +17,7 @@ from twamp.config.reflector import ReflectorConfig
 from twamp.endpoint import IPAddress
 
 REASONS = (
+    "class",
     "client_list",
     "maximum_connections",
     "maximum_connections_per_client",

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from twamp.config.classes import NO_CLASS
 from twamp.config.reflector import ReflectorConfig
 from twamp.control.admission import Admission, client_of
 from twamp.control.authenticator import Authenticator, user_of
@@ -76,6 +77,7 @@ class Service:
     established: int = 0  # since the start
     handshake_timeouts: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    of_class: Counter[str] = field(default_factory=Counter)  # connections that are set up
     draining: bool = False
 
     @property
@@ -104,6 +106,8 @@ class Connection:
         self.began_ns = self.heard_ns = time.monotonic_ns()
         self.mode = Modes(0)
         self.user: str | None = None
+        self.client_class = NO_CLASS
+        self._is_of_class = False
         self.sessions: list[GrantedSession] = []
         self._service = service
         self.channel = channel
@@ -161,6 +165,7 @@ class Connection:
                 await self._abandon_sessions()
                 await self.channel.close(bytes(self._outgoing))
             finally:
+                self._leave_class()
                 self._service.admission.end(self)
                 self._log("connection_end", "disconnected: %s", reason, reason=reason)
 
@@ -310,7 +315,9 @@ class Connection:
                     Accept.FAILURE,
                     f"no such user and passphrase, {user_of(message)!r}",
                 )
-        full = self._service.admission.establish(self, self.remote.address)
+        full = self._join_class(message) or self._service.admission.establish(
+            self, self.remote.address
+        )
         if full is not None:
             self._service.rejected[full] += 1
             return self._refuse(None, Accept.TEMPORARY_RESOURCE_LIMITATION, full)
@@ -320,6 +327,22 @@ class Connection:
             server_iv=secrets.token_bytes(16) if self._keys is not None else bytes(16),
             start_time=self._service.start_time,
         )
+
+    def _join_class(self, message: SetUpResponse) -> str | None:
+        """Counts the connection in its client's class; returns the limit that forbids it, or None."""
+        user = None if self._keys is None else user_of(message)
+        self.client_class = self._service.config.classes.of(user, self.remote.address)
+        limit = self.client_class.maximum_connections
+        if limit is not None and self._service.of_class[self.client_class.name] >= limit:
+            return "class"
+        self._service.of_class[self.client_class.name] += 1
+        self._is_of_class = True
+        return None
+
+    def _leave_class(self) -> None:
+        if self._is_of_class:
+            self._is_of_class = False
+            self._service.of_class[self.client_class.name] -= 1
 
     def _refuse(self, event: str | None, accept: Accept, reason: str) -> ServerStart:
         if event is not None:
@@ -370,13 +393,14 @@ class Connection:
         maximum = self._service.config.maximum_sessions_per_connection
         sessions = self._service.sessions
         secured = self._keys is not None and self.mode is not Modes.MIXED
-        limits = Limits(self._service.draining, len(self.sessions), maximum, secured)
-        asked = judge(request, self.local, self.remote, limits, sessions.rules)
-        sessions.make_room(self.remote, len(self.sessions), maximum)
-        sid = sessions.next_sid(asked.local)
-        session = sessions.accept(
-            sid, asked, Control(self.id, self.remote, self.local), self._protected(sid)
+        limits = Limits(
+            self._service.draining, len(self.sessions), maximum, secured, self.client_class
         )
+        asked = judge(request, self.local, self.remote, limits, sessions.rules)
+        control = Control(self.id, self.remote, self.local)
+        sessions.make_room(control, len(self.sessions), maximum)
+        sid = sessions.next_sid(asked.local)
+        session = sessions.accept(sid, asked, control, self._protected(sid))
         self.sessions.append(session)
         return session
 

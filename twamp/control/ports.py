@@ -5,19 +5,18 @@ ports that no session uses, and once it is empty each sender has a queue of the 
 """
 
 import errno
+import itertools
 import os
 import resource
 import socket
 from collections import Counter, OrderedDict
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 from twamp.endpoint import Endpoint
 from twamp.sockets import udp_socket
 
-# Unused ports that are tried for one session: another responder may have hundreds of the same range.  Those
-# that fail go to the end of the queue, so the next session goes on behind them.
-MOST_TRIES = 1024
+MOST_TRIES = 64  # unused ports that are tried before one is shared: other programs may have some
 
 
 class _Queue:
@@ -63,22 +62,26 @@ class _Host:
     shareable: dict[Endpoint, _Queue] = field(default_factory=dict)  # by sender
 
 
+def _all_descriptors() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit
+
+
 class Ports:
     """The ports of an inclusive range, on any local address; ``device`` is what sockets are bound to.
 
     A port may serve several sessions if their senders differ; an unused one is preferred.  Descriptors from
-    ``descriptors`` on are not for test ports, but for control connections and what else is open.
+    the number on that ``descriptors`` gives are not for test ports: control connections need some.
     """
 
     def __init__(
         self,
         test_ports: tuple[int, int],
         device: str | None = None,
-        descriptors: int | None = None,
+        descriptors: Callable[[], int] | None = None,
     ) -> None:
         self._device = device
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._descriptors = limit if descriptors is None else descriptors
+        self._descriptors = descriptors or _all_descriptors
         self._hosts: dict[Endpoint, _Host] = {}  # by the address, with port 0
         self.reconfigure(test_ports)
 
@@ -101,20 +104,23 @@ class Ports:
         if wanted.port in self._range:
             yield wanted
         host = self._host(wanted)
-        first = None
-        for _ in range(MOST_TRIES):
-            port = host.unused.front(taken=host.uses)
-            if port is None or port == first:
-                break
-            first = first or port
-            yield wanted._replace(port=port)
-            host.unused.leave()
-            host.unused.give_back(port)  # another program has it, and may end
+        unused = self._unused(wanted, host)
+        yield from itertools.islice(unused, MOST_TRIES)
         try:
             yield from self._to_share(wanted, sender, host)
         finally:
             if sender not in host.held:
                 host.shareable.pop(sender, None)
+        yield from unused
+
+    def _unused(self, wanted: Endpoint, host: _Host) -> Iterator[Endpoint]:
+        """Ports that no session has, each once."""
+        first = None
+        while (port := host.unused.front(taken=host.uses)) is not None and port != first:
+            first = first or port
+            yield wanted._replace(port=port)
+            host.unused.leave()
+            host.unused.give_back(port)  # another program has it, and may end
 
     def _to_share(self, wanted: Endpoint, sender: Endpoint, host: _Host) -> Iterator[Endpoint]:
         """Ports that other sessions have, each once until the sender releases one."""
@@ -166,7 +172,10 @@ class Ports:
         """
         sock = udp_socket(local.ip_version, self._device)
         try:
-            if sock.fileno() >= self._descriptors:
+            # The engine duplicates it: the number of the duplicate is the one that stays.
+            duplicate = os.dup(sock.fileno())
+            os.close(duplicate)
+            if duplicate >= self._descriptors():
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             sock.bind(local.sockaddr)
         except BaseException:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
+from twamp.config.classes import NO_CLASS, ClientClass
 from twamp.config.reflector import ReflectorConfig
 from twamp.control.admission import ClientList
 from twamp.endpoint import Endpoint, IPAddress
@@ -24,7 +25,7 @@ FIRST_SENDER_PORT = 1024  # services below it may answer what they are sent
 
 # The reasons for which requests are refused, as they are counted.
 REASONS = (
-    *("draining", "internal_error", "maximum_sessions", "maximum_sessions_per_connection"),
+    *("class", "draining", "internal_error", "maximum_sessions", "maximum_sessions_per_connection"),
     *("no_port", "no_resources", "not_supported", "receiver_address", "sender_address"),
 )
 
@@ -48,6 +49,7 @@ class Limits(NamedTuple):
     sessions: int  # the connection has
     maximum_sessions: int  # the connection may have
     secured: bool = False  # its test packets are authenticated or encrypted
+    client_class: ClientClass = NO_CLASS  # of its client
 
 
 class Rules(NamedTuple):
@@ -81,6 +83,7 @@ class Asked(NamedTuple):
     padding_length: int
     timeout_ns: int
     is_client: bool = True  # the peer's address is that of the client
+    client_class: ClientClass = NO_CLASS
 
 
 def judge(
@@ -97,6 +100,7 @@ def judge(
         raise _not_supported(fault)
     local = _address_of(request.receiver_address, request.ip_version, server)
     peer = _address_of(request.sender_address, request.ip_version, client)
+    _require_class(request, limits.client_class)
     _require_receiver(local, server, rules)
     _require_sender(peer._replace(port=request.sender_port), client, rules)
     if limits.sessions >= limits.maximum_sessions:
@@ -113,6 +117,7 @@ def judge(
         padding_length=request.padding_length,
         timeout_ns=ns_from_interval(request.timeout),
         is_client=peer.address == client.address,
+        client_class=limits.client_class,
     )
 
 
@@ -151,6 +156,18 @@ def _address_of(octets: bytes, ip_version: int, fallback: Endpoint) -> Endpoint:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         raise _not_supported(f"{address} is an IPv4 address: ask with IP version 4")
     return Endpoint(address, 0, fallback.scope_id if address.is_link_local else 0)
+
+
+def _require_class(request: RequestTWSession, allowed: ClientClass) -> None:
+    """Refuses what the client's class may not ask for (RFC 4656 section 6.5)."""
+    asked = request.type_p_descriptor >> 24
+    fault = None
+    if allowed.dscp_values and asked not in allowed.dscp_values:
+        fault = f"DSCP {asked}"
+    elif allowed.maximum_padding is not None and request.padding_length > allowed.maximum_padding:
+        fault = f"padding of {request.padding_length} octets"
+    if fault is not None:
+        raise Refusal(Accept.NOT_SUPPORTED, "class", f"{fault} is not for class.{allowed.name}")
 
 
 def _require_receiver(local: Endpoint, server: Endpoint, rules: Rules) -> None:

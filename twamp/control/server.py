@@ -46,6 +46,7 @@ ADMISSION_SHARE = 1 / 4
 REFUSAL_SHARE = 1 / 32
 # Descriptors that handshakes leave free: for status requests, and for connections that are closing.
 SPARE_DESCRIPTORS = 16
+RESERVED_CONNECTIONS = 8  # so many connections find a descriptor, whatever test ports there are
 
 
 def offered_modes(names: Sequence[str], users: Users) -> Modes:
@@ -74,17 +75,6 @@ def most_handshakes() -> int:
     return max(16, min(MOST_HANDSHAKES, descriptors // 2))
 
 
-def first_reserved_descriptor(config: ReflectorConfig) -> int:
-    """The number from which on descriptors are not for test ports.
-
-    The kernel gives the lowest number that is free, so a number tells how many are left: they are for
-    control connections, status requests and scrapes.
-    """
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    connections = max(8, min(config.maximum_connections, descriptors // 8))
-    return descriptors - SPARE_DESCRIPTORS - connections
-
-
 class Server:
     """Listens for TWAMP-Control and grants test sessions of ``reflector``.
 
@@ -107,7 +97,7 @@ class Server:
             start_time=ntp_from_unix_ns(time.time_ns()),
             admission=Admission(config, most_handshakes()),
             authenticator=Authenticator(users),
-            sessions=Sessions(reflector, config, descriptors=first_reserved_descriptor(config)),
+            sessions=Sessions(reflector, config, descriptors=self._first_reserved_descriptor),
             events=Counter(),
             turns=Turns(),
         )
@@ -119,6 +109,14 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, None] = {}
+
+    def _first_reserved_descriptor(self) -> int:
+        """The number from which on descriptors are not for test ports.
+
+        They are for control connections that are still to come, status requests and scrapes.
+        """
+        established = self.service.admission.established
+        return self._high_descriptor - max(0, RESERVED_CONNECTIONS - established)
 
     @property
     def config(self) -> ReflectorConfig:

@@ -83,7 +83,7 @@ class GrantedSession:
 class Sessions:
     """All test sessions of a Server, over one Session-Reflector.
 
-    ``descriptors`` is the number from which on descriptors are not for test ports; ``clock`` gives ns of
+    ``descriptors`` gives the number from which on descriptors are not for test ports; ``clock`` gives ns of
     CLOCK_MONOTONIC, the engine's clock.
     """
 
@@ -93,13 +93,15 @@ class Sessions:
         config: ReflectorConfig,
         *,
         clock: Callable[[], int] = time.monotonic_ns,
-        descriptors: int | None = None,
+        descriptors: Callable[[], int] | None = None,
     ) -> None:
         self._reflector = reflector
         self._ports = Ports(config.test_ports, config.device, descriptors)
         self._clock = clock
         self._sid_time = 0
         self._all: dict[GrantedSession, None] = {}
+        self._of_client: Counter[str] = Counter()
+        self._of_class: Counter[str] = Counter()
         self._lingering: Lingering[GrantedSession] = Lingering(_groups_of)
         # Since the start: granted; ended by Stop-Sessions; ended otherwise; refused, by reason.
         self.accepted = self.completed = self.aborted = 0
@@ -109,6 +111,7 @@ class Sessions:
     def _set(self, config: ReflectorConfig) -> None:
         self.rules = Rules.of(config)
         self._refwait_ns = config.test_inactivity_timeout * NS
+        self._most_connections = config.maximum_connections_per_client or config.maximum_connections
         self._most_linger_ns = config.maximum_timeout * NS
         self._rate_limit = config.session_rate_limit
         self._port_translation = config.port_translation
@@ -143,6 +146,13 @@ class Sessions:
         self, sid: bytes, asked: Asked, control: Control, protected: Protected = UNPROTECTED
     ) -> GrantedSession:
         """Opens the session's port, not yet reflecting; raises :class:`Refusal`."""
+        limit = asked.client_class.maximum_sessions
+        if limit is not None and self._of_class[asked.client_class.name] >= limit:
+            raise Refusal(
+                Accept.TEMPORARY_RESOURCE_LIMITATION,
+                "class",
+                f"{limit} sessions of class.{asked.client_class.name}",
+            )
         try:
             local, reflector_id = self._place(asked, protected)
         except OSError as error:
@@ -158,6 +168,8 @@ class Sessions:
             reflector_id=reflector_id,
         )
         self._all[session] = None
+        self._of_client[client_of(control.client.address)] += 1
+        self._of_class[asked.client_class.name] += 1
         return session
 
     def start(self, session: GrantedSession, on_expiry: Callable[[], None]) -> None:
@@ -195,6 +207,8 @@ class Sessions:
         self._reflector.remove(session.reflector_id)
         self._lingering.discard(session)
         self._all.pop(session, None)
+        self._forget_client(client_of(session.control.client.address))
+        self._of_class[session.asked.client_class.name] -= 1
         self._ports.release(session.local, session.asked.peer)
         if stats.zero_error_estimates:
             logger.warning(
@@ -223,6 +237,11 @@ class Sessions:
             },
         )
 
+    def _forget_client(self, client: str) -> None:
+        self._of_client[client] -= 1
+        if not self._of_client[client]:
+            del self._of_client[client]
+
     def abandon(self, session: GrantedSession, reason: str) -> None:
         """Ends the session with its connection, unless it is stopped: then it ends after its Timeout."""
         if session.state is not SessionState.STOPPED:
@@ -233,18 +252,26 @@ class Sessions:
         for session in self._lingering:
             self.end(session, "shutting down")
 
-    def make_room(self, client: Endpoint, sessions: int, most: int) -> None:
-        """Ends the client's oldest lingering sessions, so that with ``sessions`` there are fewer than ``most``.
+    def make_room(self, control: Control, sessions: int, most: int) -> None:
+        """Makes room for one more session of a connection that has ``sessions``, and may have ``most``.
 
-        So they count against the limit of the connection that asks for one more, whatever connection of the
-        client they came from.
+        Sessions that linger count, for their connection as for their client, which may have as many as all
+        its connections together; the oldest of them end if there are too many.
         """
-        key = client_of(client.address)
-        while sessions + self._lingering.count(key) >= most:
-            oldest = self._lingering.oldest(key)
-            if oldest is None:
-                return
+        mine = ("connection", control.id)
+        while sessions + self._lingering.count(mine) >= most and self._end_oldest(mine):
+            pass
+        client = client_of(control.client.address)
+        most_of_client = most * self._most_connections
+        theirs = ("client", client)
+        while self._of_client[client] >= most_of_client and self._end_oldest(theirs):
+            pass
+
+    def _end_oldest(self, group: Hashable) -> bool:
+        oldest = self._lingering.oldest(group)
+        if oldest is not None:
             self.end(oldest, "its place is asked for anew")
+        return oldest is not None
 
     def _watch(self, session: GrantedSession) -> None:
         """Arms the session's timer for its Timeout or REFWAIT, whichever comes first."""
@@ -285,7 +312,7 @@ class Sessions:
                 return local, reflector_id
         # No port is left.  A session that only waits for its Timeout gives way to a new session of the
         # same sender.
-        lingering = self._lingering.oldest((asked.peer, asked.local.address))
+        lingering = self._lingering.oldest(("sender", asked.peer, asked.local.address))
         if lingering is not None:
             self.end(lingering, "its port is asked for anew")
             return self._place(asked, protected)
@@ -296,11 +323,12 @@ class Sessions:
         )
 
     def _open(self, local: Endpoint, asked: Asked, protected: Protected) -> int:
+        own = asked.client_class.session_rate_limit
         translated = self._port_translation and asked.is_client
         config = SessionConfig(
             local=local,
             peer=asked.peer._replace(port=0) if translated else asked.peer,
-            rate_limit=self._rate_limit,
+            rate_limit=self._rate_limit if own is None else own,
             dscp=asked.dscp,
             mode=protected.mode,
             keys=protected.keys,
@@ -338,6 +366,10 @@ class Sessions:
 
 
 def _groups_of(session: GrantedSession) -> tuple[Hashable, ...]:
-    """What a lingering session is looked for by: its client, and its sender on its local address."""
-    asked = session.asked
-    return client_of(session.control.client.address), (asked.peer, session.local.address)
+    """The groups in which a lingering session is looked for."""
+    control, asked = session.control, session.asked
+    return (
+        ("connection", control.id),
+        ("client", client_of(control.client.address)),
+        ("sender", asked.peer, session.local.address),
+    )

@@ -98,6 +98,8 @@ def print_config(settings: Settings) -> None:
             print(f"# {key_of(name)} is not set")
         else:
             print(f"{key_of(name)} = {toml_text(row, value)}  # {origin}")
+    for one in settings.config.classes:
+        print(f"# class {one.name!r} is known")
     for name in settings.users:
         print(f"# user {name!r} is known")
 
