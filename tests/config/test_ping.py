@@ -40,6 +40,9 @@ def test_ping_defaults_are_the_published_ones() -> None:
         ("-P 0", "port_range", (0, 0)),
         ("-D CS7", "test_dscp_value", 56),
         ("-s 0", "padding", 0),
+        ("-n us", "units", "u"),
+        ("-n ms", "units", "m"),
+        ("-i 0.01F", "interval", "0.01F"),
         ("-D 056", "test_dscp_value", 46),
         ("-S ::1", "source_address", "::1"),
         ("-S probe.example", "source_address", "probe.example"),
@@ -108,7 +111,6 @@ def test_a_loss_timeout_of_0_is_the_default() -> None:
         ("--session-count 3 -P 9000-9001", "port-range"),
         ("--control-port 0", "control-port"),
         ("--verbose some", "verbose"),
-        ("-n ms", "units"),
         ("-a 50,101", "percentiles"),
         ("-a 50,,99", "percentiles"),
     ],
@@ -166,6 +168,6 @@ def test_thresholds_have_a_limit() -> None:
 
 def test_all_contradictions_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        PingConfig(ipv4=True, ipv6=True, samples=True, key_file="keys")
+        PingConfig(ipv4=True, ipv6=True, samples=True)
     keys = {line.partition(":")[0] for line in str(caught.value).splitlines()}
-    assert keys == {"ipv4", "samples", "key-file"}
+    assert keys == {"ipv4", "samples"}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from twamp.config.target import split_host
+from twamp.config.target import Target, read_target, split_host
 from twamp.errors import ConfigError
 
 
@@ -35,3 +35,9 @@ def test_host_forms(text: str, host: str, port: int | None) -> None:
 def test_what_is_no_host(text: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(repr(text))):
         split_host(text)
+
+
+def test_a_port_of_the_host_has_no_meaning_beside_a_server() -> None:
+    assert read_target("h:9", "s", default_port=862) == Target("h", "s", 862)
+    assert read_target("h:9", "s:99", default_port=862) == Target("h", "s", 99)
+    assert read_target("h:9", None, default_port=862) == Target("h", "h", 9)

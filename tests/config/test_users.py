@@ -142,7 +142,6 @@ def test_the_same_name_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["-k", "keys", "::1"], "key-file: holds the passphrase"),
         (["-A", "E", "::1"], "auth-mode: E needs a user"),
         (["-A", "X", "::1"], "auth-mode: 'X' is not letters of A"),
     ],

@@ -269,3 +269,23 @@ def test_a_wrong_hmac_names_the_server() -> None:
 
     conversation = Conversation(Role.CONTROL_CLIENT, now_ns=0)
     scripted(Script(GREETING, 164, START, 1), use)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"HTTP/1.0 400 Bad request\r\n" + bytes(64), b"SSH-2.0-OpenSSH_9.6\r\n", b"220 mail\r\n"],
+)
+def test_a_server_of_something_else_is_named_as_such(text: bytes) -> None:
+    said = text.partition(b"\r")[0][:12].decode()
+    with pytest.raises(RemoteProtocolError, match=rf"is no TWAMP Server: it says '{said}'"):
+        scripted(Script(text))
+
+
+def test_an_unsupported_session_has_a_remedy() -> None:
+    async def use(client: ControlClient) -> None:
+        asked = replace(REQUEST, receiver_address=client.remote.address, padding_length=9000)
+        with pytest.raises(Refused, match=r"127\.0\.0\.1 .* -Z .* 9000 octets of --padding"):
+            await client.request_session(asked)
+
+    refusal = AcceptSession(Accept.NOT_SUPPORTED, port=0, sid=bytes(16))
+    scripted(Script(GREETING, 164, START, 112, refusal), use)

@@ -100,7 +100,7 @@ def test_a_wrong_user_and_a_wrong_passphrase_look_the_same(
 ) -> None:
     async def test() -> None:
         async with listening() as responder:
-            with pytest.raises(Refused, match="Accept 1, failure, reason unspecified"):
+            with pytest.raises(Refused, match="unknown user or wrong passphrase"):
                 await ControlClient.connect("127.0.0.1", responder.port, credentials=credentials)
             assert responder.server.events["authentication_failed"] == 1
 
@@ -128,6 +128,22 @@ def test_a_client_with_keys_does_not_fall_back_to_none() -> None:
         async with Responder.listening() as responder:
             with pytest.raises(Refused, match="offers unauthenticated, acceptable would be enc"):
                 await ControlClient.connect("127.0.0.1", responder.port, credentials=ALICE)
+
+    run(test)
+
+
+def test_a_client_with_keys_takes_the_open_mode_if_it_was_told_it_may() -> None:
+    async def test() -> None:
+        async with Responder.listening() as responder:
+            modes = Modes.UNAUTHENTICATED | Modes.ENCRYPTED
+            client = await ControlClient.connect(
+                "127.0.0.1", responder.port, credentials=ALICE, modes=modes
+            )
+            async with client:
+                assert client.mode is Modes.UNAUTHENTICATED
+        async with listening(mode=("encrypted",)) as responder:
+            with pytest.raises(Refused, match="acceptable would be unauthenticated: --user"):
+                await ControlClient.connect("127.0.0.1", responder.port, modes=modes)
 
     run(test)
 

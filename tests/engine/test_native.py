@@ -407,7 +407,6 @@ def test_a_packet_that_is_ready_for_the_device_has_not_left(info: int, queued: i
                 "kernel/rehearsal.c",
                 "kernel/device_clock.c",
                 "kernel/stamp.c",
-                "kernel/address.c",
                 "kernel/cmsg.c",
                 "kernel/options.c",
             ],

@@ -89,3 +89,13 @@ def test_a_passphrase_with_control_characters_is_refused(
 
 def test_a_key_file_alone_never_asks() -> None:
     assert credentials_in_key_file(PingConfig(user="alice")) is None
+
+
+def test_the_open_mode_has_no_use_for_a_user(key_file: str) -> None:
+    assert credentials_of(PingConfig(user="alice", key_file=key_file, auth_mode="O")) is None
+
+
+@pytest.mark.parametrize("auth_mode", ["AEO", "AEMO"])
+def test_without_a_user_the_open_one_of_several_modes_is_left(auth_mode: str) -> None:
+    assert credentials_of(PingConfig(auth_mode=auth_mode)) is None
+    assert credentials_of(PingConfig(auth_mode=auth_mode, key_file="/nonexistent")) is None

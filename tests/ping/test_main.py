@@ -28,8 +28,6 @@ QUICK = ["-i", "0.002f", "-L", "0.5"]
         (["--count"], "expected one argument"),
         (["--loopback", "h"], "give HOST or --loopback"),
         (["h", "-c", "0"], "count: '0' is out of range"),
-        (["h:1", "s"], "the TCP port belongs to SERVER"),
-        (["h", "s", "-Z"], "zero-addresses"),
         (["h", "-4", "-6"], "--ipv4 and --ipv6"),
         (["h:99999"], "out of range"),
     ],

@@ -95,7 +95,7 @@ def test_the_request_says_what_the_options_say(capsys: pytest.CaptureFixture[str
     )
 
 
-def test_zero_addresses_and_another_server() -> None:
+def test_zero_addresses_and_another_server(capsys: pytest.CaptureFixture[str]) -> None:
     with ScriptedServer() as server:
         assert main([f"127.0.0.1:{server.port}", "-Z", "-Q", "-c", "1", "-L", "0.01"]) == 3
     request = server.the(RequestTWSession)
@@ -105,6 +105,11 @@ def test_zero_addresses_and_another_server() -> None:
         arguments = ["127.0.0.2", f"127.0.0.1:{server.port}", "-Q", "-c", "1", "-L", "0.01"]
         assert main(arguments) == 3
     assert server.the(RequestTWSession).receiver_address[:4] == b"\x7f\0\0\2"
+
+    with ScriptedServer() as server:
+        assert main(["-Z", *arguments[:1], f"127.0.0.1:{server.port}", *arguments[2:]]) == 3
+    assert server.the(RequestTWSession).receiver_address == bytes(16)
+    assert "127.0.0.2" in capsys.readouterr().err
 
 
 def test_start_delay_is_the_start_time_of_the_request() -> None:

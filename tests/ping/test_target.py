@@ -15,9 +15,10 @@ def test_the_server_is_the_host_unless_there_is_another() -> None:
     assert target_of("192.0.2.1", config, "[::1]:99") == Target("192.0.2.1", "::1", 99)
 
 
-def test_without_addresses_there_is_no_other_host() -> None:
-    with pytest.raises(ConfigError, match="zero-addresses"):
-        target_of("192.0.2.1", PingConfig(zero_addresses=True), "192.0.2.2")
+def test_a_port_of_the_host_has_no_meaning_beside_a_server() -> None:
+    """As with perfSONAR's twping."""
+    zero = PingConfig(zero_addresses=True)
+    assert target_of("192.0.2.1:9", zero, "192.0.2.2") == Target("192.0.2.1", "192.0.2.2", 862)
 
 
 def test_a_source_that_is_an_interface_is_bound_to() -> None:

@@ -52,7 +52,6 @@ def test_intervals_are_read_as_twping_reads_them(
         "nan",
         "inf",
         "1_0f",
-        "1F",
         "１f",
     ],
 )

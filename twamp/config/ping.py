@@ -389,9 +389,7 @@ class PingConfig(Config):
             )
 
     def _of_credentials(self) -> Iterator[str]:
-        if self.key_file is not None and self.user is None:
-            yield "key-file: holds the passphrase of a user; give --user, too"
-        if self.user is None and set(self.auth_mode or "O") != {"O"}:
+        if self.user is None and "O" not in (self.auth_mode or "O"):
             yield f"auth-mode: {self.auth_mode} needs a user; give --user NAME"
 
         if (

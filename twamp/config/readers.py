@@ -151,8 +151,9 @@ def packet_limit(value: object) -> int:
 
 
 def unit_of_time(value: object) -> str:
-    if isinstance(value, str) and value in UNITS:
-        return value
+    """The first letter of it, so that ``us`` is ``u``."""
+    if isinstance(value, str) and value in {*UNITS, *(f"{unit}s" for unit in UNITS)} - {"ss"}:
+        return value[0]
     raise ValueError("a unit of time: n, u, m or s")
 
 

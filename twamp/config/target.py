@@ -37,16 +37,8 @@ def split_host(text: str) -> tuple[str, int | None]:
     return host, int(digits) if digits else None
 
 
-def read_target(
-    host: str, server: str | None, *, default_port: int, zero_addresses: bool
-) -> Target:
-    """The target of HOST and SERVER; ConfigError where they contradict each other."""
-    name, port = split_host(host)
+def read_target(host: str, server: str | None, *, default_port: int) -> Target:
+    """The target of HOST and SERVER; ConfigError for what is no host."""
+    name, _ = split_host(host)  # beside a SERVER its port has no meaning, as with perfSONAR's
     asked, asked_port = split_host(server or host)
-    if server and port is not None and port != asked_port:
-        raise ConfigError(f"{host!r}: the TCP port belongs to SERVER, {server!r}")
-    if server and zero_addresses:
-        raise ConfigError(
-            "zero-addresses: packets go to SERVER without addresses in the request; leave HOST out"
-        )
     return Target(name, asked, default_port if asked_port is None else asked_port)

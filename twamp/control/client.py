@@ -42,6 +42,7 @@ READ_SIZE = 4096
 REQUESTS_AHEAD = 32
 TIMEOUT = 10.0
 MAXIMUM_COUNT = 32768  # RFC 5357 section 6
+LONG_PADDING = 1400  # octets
 LEAST_COUNT = 1024  # RFC 4656 section 3.1
 PREFERENCE = (
     Modes.ENCRYPTED,
@@ -59,6 +60,8 @@ _MEANING = {
     Accept.TEMPORARY_RESOURCE_LIMITATION: "temporary resource limitation: try again later",
     Accept.SA_NOT_FOUND: "no such IKEv2 security association",
 }
+
+TEXT_OF_OTHERS = 12  # octets: the Unused field of a Server Greeting, which is no text
 
 AnswerT = TypeVar("AnswerT", bound=Message)
 
@@ -127,6 +130,7 @@ class ControlClient:
         self.local = Endpoint.from_sockaddr(writer.get_extra_info("sockname"))
         self.remote = Endpoint.from_sockaddr(writer.get_extra_info("peername"))
         self._keys: SessionKeys | None = None
+        self._first = b""  # the first octets that came
         self._conversation = Conversation(
             Role.CONTROL_CLIENT,
             now_ns=time.monotonic_ns(),
@@ -218,18 +222,25 @@ class ControlClient:
         if modes is None:
             modes = Modes.UNAUTHENTICATED if credentials is None else SECURED
         greeting = await self._receive(ServerGreeting)
+        self._require_twamp()
         if not greeting.modes:
             raise Refused(
                 f"{self.remote} offers no mode: it does not want to talk to us now",
                 accept=Accept.FAILURE,
                 section="RFC 4656 section 3.1",
             )
-        possible = greeting.modes & modes & (SECURED if credentials else ~SECURED)
-        mode = next((mode for mode in PREFERENCE if mode & possible), Modes(0))
+        acceptable = modes if credentials else modes & ~SECURED
+        mode = next((mode for mode in PREFERENCE if mode & acceptable & greeting.modes), Modes(0))
         if not mode:
             await self._decline()
+            remedy = (
+                "--user gives the secured modes a user"
+                if credentials is None
+                else "see --auth-mode"
+            )
             raise Refused(
-                f"{self.remote} offers {_names(greeting.modes)}, acceptable would be {_names(modes)}",
+                f"{self.remote} offers {_names(greeting.modes)}, acceptable would be"
+                f" {_names(acceptable)}: {remedy}",
                 accept=Accept.NOT_SUPPORTED,
                 section="RFC 4656 section 3.1",
             )
@@ -238,6 +249,12 @@ class ControlClient:
         else:
             await self._prove(greeting, mode, credentials, maximum_count)
         start = await self._receive(ServerStart)
+        if start.accept is Accept.FAILURE and self._keys is not None:
+            raise Refused(
+                f"{self.remote} refused the connection: unknown user or wrong passphrase (Accept 1)",
+                accept=start.accept,
+                section="RFC 4656 section 3.1",
+            )
         self._insist(start.accept, "the connection", "RFC 4656 section 3.1")
 
     async def _decline(self) -> None:
@@ -312,7 +329,7 @@ class ControlClient:
         sender = request.sender_address or self.local.address
         reflector = request.receiver_address or self.remote.address
         answer = await self._receive(AcceptSession)
-        self._insist(answer.accept, "the session", "RFC 5357 section 3.5")
+        self._insist(answer.accept, "the session", "RFC 5357 section 3.5", _remedy(request))
         return AcceptedSession(
             sid=answer.sid,
             sender=self.local._replace(address=sender, port=request.sender_port),
@@ -397,6 +414,7 @@ class ControlClient:
             except TimeoutError:
                 if not answer_time.expired():
                     raise
+                self._require_twamp()
                 state = self._conversation.state
                 if self._conversation.handle_timer(time.monotonic_ns()) is None:
                     continue
@@ -404,8 +422,20 @@ class ControlClient:
                     f"{self.remote} does not answer ({state.value}): is it a TWAMP Server?"
                 ) from None
             if not octets:
+                self._require_twamp()
                 self._hang_up()
+            if len(self._first) < TEXT_OF_OTHERS:
+                self._first += octets[:TEXT_OF_OTHERS]
             self._conversation.receive_data(octets, time.monotonic_ns())
+
+    def _require_twamp(self) -> None:
+        """Raises when the far end began with text, as servers of mail, of the web and of shells do."""
+        text = self._first[:TEXT_OF_OTHERS]
+        if len(text) > 3 and all(octet in b"\t\r\n" or 32 <= octet < 127 for octet in text):
+            said = text.decode("ascii").split("\r")[0].split("\n")[0]
+            raise RemoteProtocolError(
+                f"{self.remote} is no TWAMP Server: it says {said!r}; --control-port names another port"
+            )
 
     def _next_message(self, now_ns: int) -> Message | UnexpectedCommand | None:
         try:
@@ -420,10 +450,11 @@ class ControlClient:
             raise RemoteProtocolError(f"{self.remote} closed the connection: {error}") from None
         raise RemoteProtocolError(f"{self.remote} closed the connection")
 
-    def _insist(self, accept: Accept, what: str, section: str) -> None:
+    def _insist(self, accept: Accept, what: str, section: str, remedy: str = "") -> None:
         if accept is not Accept.OK:
+            hint = f"; {remedy}" if remedy and accept is Accept.NOT_SUPPORTED else ""
             raise Refused(
-                f"{self.remote} refused {what}: Accept {int(accept)}, {_MEANING[accept]}",
+                f"{self.remote} refused {what}: Accept {int(accept)}, {_MEANING[accept]}{hint}",
                 accept=accept,
                 section=section,
             )
@@ -434,6 +465,18 @@ def _require_possible(port: int, dscp: int) -> None:
         raise ValueError(f"port {port} is out of range; it goes from 1 to 65535")
     if not 0 <= dscp <= 63:
         raise ValueError(f"DSCP {dscp} is out of range; it goes from 0 to 63")
+
+
+def _remedy(request: SessionRequest) -> str:
+    """What may help when a Server does not support what was requested."""
+    addresses = [each for each in (request.receiver_address, request.sender_address) if each]
+    hints = []
+    if addresses:
+        said = " and ".join(map(str, addresses))
+        hints.append(f"it may not know {said} where a NAT is on the way: try -Z (--zero-addresses)")
+    if request.padding_length > LONG_PADDING:
+        hints.append(f"{request.padding_length} octets of --padding may be too many for it")
+    return "; ".join(hints)
 
 
 def _names(modes: Modes) -> str:

@@ -12,6 +12,9 @@ from twamp.sockets import bind_to_device, resolve, set_dscp
 
 TIMEOUT_OF_MANY = 2.0  # to connect to an address that is not a name's last
 # No message is due while sessions run, so TCP's keepalive alone notices that a Server has vanished.
+NO_ANSWER = (
+    "no answer in time; does a firewall stop TCP to that port? --control-port names another one"
+)
 KEEPALIVE_IDLE = 10  # seconds
 KEEPALIVE_INTERVAL = 5
 MOST_PROBES = 127  # of Linux
@@ -74,7 +77,7 @@ def _reason(error: OSError, source_address: str | None) -> str:
         return f"source address {source_address}: {error.strerror}"
     if error.errno == errno.EINVAL:
         return error.strerror or ""
-    return os.strerror(error.errno) if error.errno else "no answer in time"
+    return os.strerror(error.errno) if error.errno else NO_ANSWER
 
 
 async def prepare_socket(

@@ -32,6 +32,8 @@ def credentials_of(config: PingConfig) -> Credentials | None:
 
     Raises :class:`~twamp.errors.ConfigError` when there is no passphrase.
     """
+    if set(config.auth_mode or "") == {"O"}:  # then a user is of no use
+        return None
     if config.user is not None and config.key_file is None:
         passphrase = _ask(config.user).encode(errors="surrogateescape")
         check_user(config.user, passphrase)

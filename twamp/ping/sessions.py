@@ -60,6 +60,8 @@ class TwampSessions:
         self.target = target
         self.credentials = credentials
         self.warnings: list[str] = []
+        if config.key_file is not None and credentials is None:
+            self.warnings.append("key-file: not used, as the session has no user; see --user")
         self._senders: list[SessionSender] = []
         self._models: Sequence[EngineClockModel] = ()
         self._hardware = False
@@ -72,7 +74,7 @@ class TwampSessions:
             self._hardware = self._stamp_by_hardware(stack)
             client = await self._connect()
             await stack.enter_async_context(client)
-            receiver_address = await self._receiver_address(client)
+            elsewhere = await self._elsewhere(client)
             ports = ports_to_try(self.config.port_range)
             socks = [
                 stack.enter_context(
@@ -80,9 +82,11 @@ class TwampSessions:
                 )
                 for _ in range(self.config.session_count)
             ]
-            requests = [self._request(client, sock, receiver_address, start_time) for sock in socks]
+            requests = [self._request(client, sock, elsewhere, start_time) for sock in socks]
             accepted = await self._ask(client, requests)
-            sessions = [self._opened(*pair) for pair in zip(accepted, socks, strict=True)]
+            sessions = [
+                self._opened(*pair, elsewhere) for pair in zip(accepted, socks, strict=True)
+            ]
             await client.start_sessions()
             yield TwampOpenSessions(client, sessions)
 
@@ -161,8 +165,8 @@ class TwampSessions:
                 0, f"{target.server}: {error.strerror}; is the name right, and of this IP version?"
             ) from None
 
-    async def _receiver_address(self, client: ControlClient) -> IPAddress | None:
-        """Returns where test packets go to; None leaves it to the Server (zero in the request)."""
+    async def _elsewhere(self, client: ControlClient) -> IPAddress | None:
+        """Returns where test packets go to if that is not the Server's address."""
         if self.target.host != self.target.server:
             family = socket.AF_INET if client.remote.ip_version == 4 else socket.AF_INET6
             try:
@@ -172,16 +176,16 @@ class TwampSessions:
             except socket.gaierror as error:
                 raise OSError(0, f"{self.target.host}: {error.strerror}") from None
             return Endpoint.from_sockaddr(found[0][4]).address
-        return None if self.config.zero_addresses else client.remote.address
+        return None
 
     def _request(
         self,
         client: ControlClient,
         sock: socket.socket,
-        receiver_address: IPAddress | None,
+        elsewhere: IPAddress | None,
         start_time: int,
     ) -> SessionRequest:
-        port = sock.getsockname()[1]
+        port, zero = sock.getsockname()[1], self.config.zero_addresses
         return SessionRequest(
             sender_port=port,
             # Any will do; what perfSONAR's asks for is the number that the sender has.
@@ -190,8 +194,8 @@ class TwampSessions:
             start_time=start_time,
             timeout_ns=ns_of(self.config.loss_timeout),
             dscp=self.config.test_dscp_value,
-            sender_address=None if self.config.zero_addresses else client.local.address,
-            receiver_address=receiver_address,
+            sender_address=None if zero else client.local.address,
+            receiver_address=None if zero else elsewhere or client.remote.address,
         )
 
     async def _ask(
@@ -213,11 +217,16 @@ class TwampSessions:
             ) from None
         return granted
 
-    def _opened(self, accepted: AcceptedSession, sock: socket.socket) -> OpenSession:
+    def _opened(
+        self, accepted: AcceptedSession, sock: socket.socket, elsewhere: IPAddress | None
+    ) -> OpenSession:
+        destination = accepted.reflector
+        if elsewhere is not None:  # also where the request does not say so (-Z)
+            destination = destination._replace(address=elsewhere)
         return OpenSession(
             sid=accepted.sid,
             source=accepted.sender,
-            destination=accepted.reflector,
+            destination=destination,
             sock=sock,
             source_host=self.config.source_address or "",
             destination_host=self.target.host,

@@ -11,10 +11,9 @@ from twamp.errors import ConfigError
 def target_of(host: str, config: PingConfig, server: str | None = None) -> Target:
     """Returns the host to measure and its Server, which is the host unless another is given.
 
-    Raises ConfigError for what is no host, or for a host and a Server that contradict each other.
+    Raises ConfigError for what is no host.
     """
-    port, zero_addresses = config.control_port, config.zero_addresses
-    return read_target(host, server, default_port=port, zero_addresses=zero_addresses)
+    return read_target(host, server, default_port=config.control_port)
 
 
 def with_source(config: PingConfig) -> PingConfig:

@@ -21,7 +21,7 @@ LONGEST_WAIT_NS = 86400 * NS
 LONGEST_DRAW_IN_MEANS = 30.0
 
 # An e before digits is an exponent, as C has it: programs write 1e-05.
-_SLOT = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)([ef]?)", re.ASCII)
+_SLOT = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)([efEF]?)", re.ASCII)
 # Draws an exponentially distributed number with mean 1.
 Draw = Callable[[], float]
 
@@ -55,7 +55,7 @@ def _parse_interval(slot: str, text: str) -> Slot:
             f"interval {text!r}: {slot.strip()!r} is more than "
             f"{LONGEST_WAIT_NS // NS} seconds; for example 60f"
         )
-    return Slot(wait_ns, match[2] != "f")
+    return Slot(wait_ns, match[2].lower() != "f")
 
 
 def make_schedule(slots: Sequence[Slot], count: int, draw: Draw) -> "array[int]":
