@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -141,3 +142,18 @@ def test_a_line_is_not_glued_to_half_a_line_of_before(tmp_path: Path) -> None:
     output.write("line 3\n")
     output.close()
     assert path.read_text() == "line 1\nlin\nline 2\nline 3\n"
+
+
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_standard_output_into_a_file_has_whole_lines_too(
+    tmp_path: Path, mode: Literal["w", "a"]
+) -> None:
+    path = tmp_path / "out"
+    with open(path, mode) as stream:
+        stream.write("before\n")
+        output = StreamOutput(stream, "head\n")
+        with room_for(9), pytest.raises(OSError, match="File too large"):
+            output.write("line 1\n")
+        assert path.read_text() == "before\n"
+        output.write("line 2\n")
+    assert path.read_text() == "before\nhead\nline 2\n"

@@ -8,7 +8,8 @@ begun.  The stream and every file begin with the head of their form, if it has o
 import contextlib
 import io
 import os
-from typing import IO, Protocol
+import stat
+from typing import Protocol, TextIO
 
 
 class Output(Protocol):
@@ -20,19 +21,48 @@ class Output(Protocol):
 
 
 class StreamOutput:
-    """Writes to a stream of the caller, at once; ``head`` goes before the first line."""
+    """Writes to a stream that is somebody else's, at once; ``head`` before the first line."""
 
-    def __init__(self, stream: IO[str], head: str = "") -> None:
+    def __init__(self, stream: TextIO, head: str = "") -> None:
         self._stream = stream
         self._head = head
+        self._file = _regular_file(stream)
 
     def write(self, text: str) -> None:
-        head, self._head = self._head, ""
-        self._stream.write(head + text)
-        self._stream.flush()
+        text = self._head + text
+        if self._file is None:
+            self._stream.write(text)
+            self._stream.flush()
+        else:  # whole lines, as a file that we open ourselves has
+            encoded = text.encode(self._stream.encoding, self._stream.errors or "strict")
+            _write_whole(self._file, encoded)
+        self._head = ""
 
     def close(self) -> None:
         """The stream stays open."""
+
+
+def _regular_file(stream: TextIO) -> io.FileIO | None:
+    """The file that a stream writes to; None for a terminal, a pipe and what has no descriptor."""
+    with contextlib.suppress(OSError, ValueError):
+        if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            stream.flush()
+            return io.FileIO(stream.fileno(), "wb", closefd=False)
+    return None
+
+
+def _write_whole(file: io.FileIO, octets: bytes) -> None:
+    """Writes all of it, or nothing."""
+    begin, written = file.seek(0, os.SEEK_CUR), 0
+    try:
+        while written < len(octets):  # a disk that fills up takes a part
+            written += file.write(octets[written:])
+    except OSError:
+        with contextlib.suppress(OSError):
+            if file.seek(0, os.SEEK_END) == begin + written:  # the end is ours
+                file.truncate(begin)
+                file.seek(begin)
+        raise
 
 
 class RotatingFile:
@@ -61,24 +91,11 @@ class RotatingFile:
             octets = self._head + octets
         elif self._is_split:
             octets = b"\n" + octets
-        self._write_whole(octets)
+        _write_whole(self._file, octets)
         self._is_split = False
 
     def close(self) -> None:
         self._file.close()
-
-    def _write_whole(self, octets: bytes) -> None:
-        """Writes all of it, or nothing."""
-        begin, written = self._file.tell(), 0
-        try:
-            while written < len(octets):  # a disk that fills up takes a part
-                written += self._file.write(octets[written:])
-        except OSError:
-            with contextlib.suppress(OSError):
-                if self._file.seek(0, os.SEEK_END) == begin + written:  # the end is ours
-                    self._file.truncate(begin)
-                    self._file.seek(begin)
-            raise
 
     def _open(self) -> io.FileIO:
         # Unbuffered: what could not be written (a full disk) is not tried again with the next line.
