@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from tests.conftest import NOT_TESTED
-from twamp.metrics.tally import Tally
+from tests.support.sessions import FREE_RUNNING, TIMEOUT, a_sample
+from twamp.metrics.sample import Sample
+from twamp.metrics.tally import SessionFold, Tally
 from twamp.monitor.exporter import BOUNDS_NS, SessionFigures, TargetState, target_families
 
 MS = 1_000_000
@@ -28,6 +30,7 @@ def a_tally() -> Tally:
         tally.round_trip.delay.add(value)
     for value in (-MS, 3 * MS):
         tally.send.delay.add(value)
+    tally.known_send.add(3 * MS)
     tally.send_hops.update({3: 10, 4: 80})
     tally.reflect_hops.update({0: 90})
     tally.t1_sources.update({"kernel": 98, "hardware": 2})
@@ -98,11 +101,63 @@ def test_delays_are_histograms_in_seconds(text: str) -> None:
     assert [bucket(le) for le in ("0.0005", "0.001", "0.002", "10.0", "+Inf")] == [0, 1, 3, 3, 4]
     assert value(text, "twamp_rtt_seconds_count", **LABELS) == 4
     assert value(text, "twamp_rtt_seconds_sum", **LABELS) == pytest.approx(30.005)
-    # A delay may be negative where the clocks differ.
     forward = {**LABELS, "direction": "forward"}
-    assert value(text, "twamp_delay_seconds_bucket", **forward, le="1e-05") == 1
-    assert value(text, "twamp_delay_seconds_sum", **forward) == pytest.approx(0.002)
+    assert value(text, "twamp_delay_seconds_bucket", **forward, le="0.005") == 1
+    assert value(text, "twamp_delay_seconds_sum", **forward) == pytest.approx(0.003)
+    assert 'direction="reverse",le' not in text
     assert len(BOUNDS_NS) == 19
+
+
+def folded(*samples: Sample) -> Tally:
+    tally, fold = Tally(), SessionFold(TIMEOUT)
+    fold.add(samples, tally)
+    return tally
+
+
+def scraped(tally: Tally, *, trust_clocks: bool = False) -> str:
+    session = SessionFigures(labels=LABELS, totals=tally, last=tally, trust_clocks=trust_clocks)
+    return text_of([TargetState(target="paris", is_open=True, connections=1, sessions=[session])])
+
+
+GOOD = (0, 2 * MS, 3 * MS, 6 * MS)
+AWAY = (0, 3_600_000 * MS, 3_600_000 * MS, 6 * MS)
+
+
+@pytest.mark.parametrize(
+    ("sample", "ends"),
+    [
+        (a_sample(0, GOOD, sender_error_estimate=FREE_RUNNING), (0, 1)),
+        (a_sample(0, GOOD, reflector_error_estimate=FREE_RUNNING), (1, 0)),
+        (a_sample(0, AWAY), (1, 1)),
+    ],
+)
+def test_one_way_delays_that_are_not_known_are_counted_nowhere(
+    sample: Sample, ends: tuple[int, int]
+) -> None:
+    text = scraped(folded(sample))
+    assert "twamp_delay_seconds_bucket{" not in text
+    assert value(text, "twamp_one_way_known", **LABELS) == 0
+    for end, expected in zip(("sender", "reflector"), ends, strict=True):
+        assert value(text, "twamp_clock_synchronized", **LABELS, end=end) == expected
+    assert value(text, "twamp_rtt_seconds_count", **LABELS) == 1
+    assert "twamp_delay_seconds_bucket{" in scraped(folded(sample), trust_clocks=True)
+
+
+def test_a_sum_never_falls_whatever_the_times_are() -> None:
+    good, wrong = a_sample(0, GOOD), a_sample(1, (0, 2 * MS, 90 * MS, 6 * MS))
+    before, after = scraped(folded(good)), scraped(folded(good, wrong))
+    for name in ("count", "sum"):
+        for family, labels in (
+            ("twamp_rtt_seconds", LABELS),
+            ("twamp_delay_seconds", {**LABELS, "direction": "forward"}),
+        ):
+            was, now = (value(text, f"{family}_{name}", **labels) for text in (before, after))
+            assert 0 < was <= now
+    impossible = {**LABELS, "what": "negative_round_trip"}
+    assert value(before, "twamp_packets_impossible_total", **impossible) == 0
+    assert value(after, "twamp_packets_impossible_total", **impossible) == 1
+    assert value(before, "twamp_one_way_known", **LABELS) == 1
+    assert value(after, "twamp_one_way_known", **LABELS) == 0
 
 
 def test_variation_names_its_method(text: str) -> None:

@@ -71,7 +71,7 @@ class Variation:
 class Tally:
     """Packets of one or more sessions, added up.  ``first`` and ``last``: T1 in Unix ns.
 
-    Memory: eight histograms and some forty numbers.
+    Memory: ten histograms and some forty numbers.
     """
 
     first: int | None = None
@@ -97,6 +97,10 @@ class Tally:
     round_trip: Variation = field(default_factory=Variation)
     send: Variation = field(default_factory=Variation)
     reflect: Variation = field(default_factory=Variation)
+    # One-way delays of the packets of which they are known: for counters that only ever grow.
+    known_send: Histogram = field(default_factory=Histogram)
+    known_reflect: Histogram = field(default_factory=Histogram)
+    below_zero_ns: int = 0  # the sum of the round trips that are negative
     processing: Histogram = field(default_factory=Histogram)
     lateness: Histogram = field(default_factory=Histogram)  # of sending, after the schedule
     sender_error_ns: int | None = None  # the greatest Error Estimate of either end
@@ -351,6 +355,7 @@ class SessionFold:
         tally.send.delay.add(one.send)
         tally.reflect.delay.add(one.reflect)
         tally.processing.add(one.processing)
+        tally.below_zero_ns += min(one.round_trip, 0)
         if self._previous is not None:
             round_trip, send, reflect = self._previous
             tally.round_trip.ipdv.add(one.round_trip - round_trip)
@@ -358,6 +363,9 @@ class SessionFold:
             tally.reflect.ipdv.add(one.reflect - reflect)
         self._previous = one[:3]
         here, there = self._estimates_of(sample)
+        if here.synchronized and there.synchronized and min(one) >= 0:
+            tally.known_send.add(one.send)
+            tally.known_reflect.add(one.reflect)
         tally.sender_unsynchronized += not here.synchronized
         tally.reflector_unsynchronized += not there.synchronized
         tally.error_ns = max(tally.error_ns or 0, here.error_ns + there.error_ns)

@@ -3,6 +3,7 @@
 Sessions are numbered from 0 for each target, and targets are those of the command line or the file, so the
 labels are bounded; a SID is never a label.  Counters count since the start.  Delays are classic histograms,
 which can be summed over any number of series; variation and hops are gauges of the latest report interval.
+One-way delays are counted where they are known (:mod:`twamp.metrics.validity`), and no value below zero is.
 Directions are ``forward`` (to the reflector), ``reverse`` and, of variation, ``round_trip``.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from twamp.metrics.histogram import Histogram
 from twamp.metrics.sample import SOURCES
 from twamp.metrics.tally import Tally
+from twamp.metrics.validity import Validity
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -27,11 +29,15 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class SessionFigures:
-    """One session of one target: ``totals`` since the start, ``last`` of the latest interval."""
+    """One session of one target: ``totals`` since the start, ``last`` of the latest interval.
+
+    ``trust_clocks``: one-way delays are taken as they are, though the clocks are not known to agree.
+    """
 
     labels: Labels  # target and session; none for a probe
     totals: Tally
     last: Tally | None
+    trust_clocks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +58,7 @@ class _Row(NamedTuple):
 
 _HISTOGRAMS = (
     _Row("twamp_rtt_seconds", "histogram", "Round-trip time, less the reflector's processing."),
-    _Row("twamp_delay_seconds", "histogram", "One-way delay; as true as the clocks agree."),
+    _Row("twamp_delay_seconds", "histogram", "One-way delay, while both clocks are synchronised."),
 )
 _COUNTERS: Mapping[str, tuple[str, str]] = {
     "sent": ("sent", "Test packets that left."),
@@ -88,19 +94,29 @@ def _delays(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
     round_trip, one_way = (Metric(row.name, row.help, row.kind) for row in _HISTOGRAMS)
     for session in sessions:
         totals = session.totals
-        _add_histogram(round_trip, session.labels, totals.round_trip.delay)
-        for direction, kind in (("forward", totals.send), ("reverse", totals.reflect)):
-            _add_histogram(one_way, {**session.labels, "direction": direction}, kind.delay)
+        delay = totals.round_trip.delay
+        _add_histogram(round_trip, session.labels, delay, delay.total - totals.below_zero_ns)
+        there, back = totals.known_send, totals.known_reflect
+        if session.trust_clocks:
+            there, back = totals.send.delay, totals.reflect.delay
+        for direction, known in (("forward", there), ("reverse", back)):
+            if known.count:
+                labels = {**session.labels, "direction": direction}
+                _add_histogram(one_way, labels, known, known.total)
     yield from (round_trip, one_way)
 
 
-def _add_histogram(metric: "Metric", labels: Labels, histogram: Histogram) -> None:
+def _add_histogram(metric: "Metric", labels: Labels, histogram: Histogram, total_ns: int) -> None:
+    """Without the values below zero, as a sum that falls is a counter that began anew to Prometheus."""
+    negative = histogram.count_below(0)
     counts = histogram.at_most(BOUNDS_NS)
     for bound, count in zip(BOUNDS_NS, counts, strict=True):
-        metric.add_sample(f"{metric.name}_bucket", {**labels, "le": f"{bound / NS!r}"}, count)
-    metric.add_sample(f"{metric.name}_bucket", {**labels, "le": "+Inf"}, histogram.count)
-    metric.add_sample(f"{metric.name}_count", dict(labels), histogram.count)
-    metric.add_sample(f"{metric.name}_sum", dict(labels), histogram.total / NS)
+        in_bucket = {**labels, "le": f"{bound / NS!r}"}
+        metric.add_sample(f"{metric.name}_bucket", in_bucket, count - negative)
+    whole = histogram.count - negative
+    metric.add_sample(f"{metric.name}_bucket", {**labels, "le": "+Inf"}, whole)
+    metric.add_sample(f"{metric.name}_count", dict(labels), whole)
+    metric.add_sample(f"{metric.name}_sum", dict(labels), total_ns / NS)
 
 
 def _counts(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
@@ -124,7 +140,25 @@ def _counts(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
         stalls.add_sample(f"{stalls.name}_total", dict(labels), totals.stalls)
         for direction, count in totals.loss._asdict().items():
             lost.add_sample(f"{lost.name}_total", {**labels, "direction": direction}, count)
-    yield from (duplicate, lost, stalls, _stamps(sessions))
+    yield from (duplicate, lost, stalls, _impossible(sessions), _stamps(sessions))
+
+
+def _impossible(sessions: Sequence[SessionFigures]) -> "Metric":
+    from prometheus_client import Metric
+
+    help = "Replies whose times cannot be true, by what is wrong with them."
+    impossible = Metric("twamp_packets_impossible", help, "counter")
+    for session in sessions:
+        validity = Validity.of(session.totals.metrics())
+        for what, count in (
+            ("negative_round_trip", validity.negative_round_trips),
+            ("negative_residence", validity.negative_residences),
+            ("unstamped", validity.unstamped),
+            ("clock_set_back", validity.clock_back),
+        ):
+            labels = {**session.labels, "what": what}
+            impossible.add_sample(f"{impossible.name}_total", labels, count)
+    return impossible
 
 
 def _stamps(sessions: Sequence[SessionFigures]) -> "Metric":
@@ -169,7 +203,35 @@ def _gauges(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
         for direction, seen in (("forward", last.send_hops), ("reverse", last.reflect_hops)):
             labels = {**session.labels, "direction": direction}
             hops.add_sample(hops.name, labels, _most_common(seen))
-    yield from (variation, hops)
+    yield from (variation, hops, *_clocks(sessions))
+
+
+def _clocks(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
+    from prometheus_client import Metric
+
+    synchronized = Metric(
+        "twamp_clock_synchronized",
+        "Whether an end said in all of the latest interval that its clock is synchronised.",
+        "gauge",
+    )
+    known = Metric(
+        "twamp_one_way_known",
+        "Whether one-way delays of the latest interval are known: clocks synchronised, none negative.",
+        "gauge",
+    )
+    for session in sessions:
+        if session.last is None or session.last.received == session.last.unstamped:
+            continue
+        metrics = session.last.metrics()
+        validity = Validity.of(metrics)
+        for end, value in (
+            ("sender", metrics.sender_synchronized),
+            ("reflector", metrics.reflector_synchronized),
+        ):
+            synchronized.add_sample(synchronized.name, {**session.labels, "end": end}, int(value))
+        is_known = not validity.one_way and not validity.delays
+        known.add_sample(known.name, dict(session.labels), int(is_known))
+    yield from (synchronized, known)
 
 
 def _most_common(counts: Counter[int]) -> int:

@@ -177,6 +177,7 @@ class Monitor:
                         labels={"target": each.name, "session": str(place)},
                         totals=tally,
                         last=each.last.tallies[place] if each.last is not None else None,
+                        trust_clocks=each.config.trust_clocks,
                     )
                     for place, tally in enumerate(each.totals().tallies)
                 ],
