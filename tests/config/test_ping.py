@@ -71,6 +71,7 @@ def test_ping_defaults_are_the_published_ones() -> None:
         ("-n u", "units", "u"),
         ("-Q", "quiet", True),
         ("-a 50,99.9", "percentiles", (Decimal(50), Decimal("99.9"))),
+        ("--trust-clocks", "trust_clocks", True),
     ],
 )
 def test_ping_command_line_gives_typed_values(text: str, field: str, value: Any) -> None:
@@ -113,6 +114,10 @@ def test_a_loss_timeout_of_0_is_the_default() -> None:
         ("--verbose some", "verbose"),
         ("-a 50,101", "percentiles"),
         ("-a 50,,99", "percentiles"),
+        ("--metrics-buckets 1", "metrics-buckets"),
+        ("--metrics-buckets 0,1", "metrics-buckets"),
+        ("--metrics-buckets 0.02,0.01", "metrics-buckets"),
+        ("--metrics-buckets soon", "metrics-buckets"),
     ],
 )
 def test_ping_refuses_by_key(text: str, key: str) -> None:

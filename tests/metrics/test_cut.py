@@ -16,7 +16,7 @@ from tests.support.sessions import (
     eventful,
     exact,
 )
-from twamp.metrics.cut import by_packets, packets_that_count
+from twamp.metrics.cut import by_packets, by_time, packets_that_count
 from twamp.metrics.figures import Loss
 from twamp.metrics.measure import measure
 from twamp.metrics.sample import Measurement
@@ -94,6 +94,16 @@ def test_parts_add_up_to_the_session(fates: list[Fate], size: int) -> None:
     assert all(min(measure(part).loss) >= 0 for part in cut)
     delays = sorted(value for part in cut for value in exact(measure(part).round_trip.delay))
     assert delays == exact(measure(session).round_trip.delay)
+
+
+@pytest.mark.parametrize("bin_ns", [GAP, 2 * GAP, 3 * GAP])
+@given(st.lists(any_fate, min_size=1, max_size=20))
+@example([Fate((GAP + 1,), (0,)), Fate((0,), (0,))])
+def test_bins_add_up_to_the_session(bin_ns: int, fates: list[Fate]) -> None:
+    session = a_measurement(*carry(fates))
+    bins = [part for _, part in by_time(session, bin_ns)]
+    assert sums(bins) == sums([session])
+    assert all(min(measure(part).loss) >= 0 for part in bins)
 
 
 @pytest.mark.parametrize(

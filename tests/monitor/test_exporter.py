@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from decimal import Decimal
 from importlib.resources import files
 
 import pytest
@@ -15,7 +16,13 @@ from tests.conftest import NOT_TESTED
 from tests.support.sessions import FREE_RUNNING, TIMEOUT, a_sample
 from twamp.metrics.sample import Sample
 from twamp.metrics.tally import SessionFold, Tally
-from twamp.monitor.exporter import BOUNDS_NS, SessionFigures, TargetState, target_families
+from twamp.monitor.exporter import (
+    BOUNDS_NS,
+    SessionFigures,
+    TargetState,
+    bounds_of,
+    target_families,
+)
 
 MS = 1_000_000
 LABELS = {"target": "paris", "session": "0"}
@@ -141,6 +148,17 @@ def test_one_way_delays_that_are_not_known_are_counted_nowhere(
         assert value(text, "twamp_clock_synchronized", **LABELS, end=end) == expected
     assert value(text, "twamp_rtt_seconds_count", **LABELS) == 1
     assert "twamp_delay_seconds_bucket{" in scraped(folded(sample), trust_clocks=True)
+
+
+def test_buckets_can_be_chosen() -> None:
+    bounds_ns = bounds_of((Decimal("0.0045"), Decimal("0.005")))
+    tally = folded(a_sample(0, GOOD))
+    session = SessionFigures(labels=LABELS, totals=tally, last=tally, bounds_ns=bounds_ns)
+    text = text_of([TargetState(target="p", is_open=True, connections=1, sessions=[session])])
+    found = [value(text, "twamp_rtt_seconds_bucket", **LABELS, le=le) for le in ("0.0045", "0.005")]
+    assert found == [0, 1]
+    assert text.count("twamp_rtt_seconds_bucket{") == 3
+    assert bounds_of(()) == BOUNDS_NS
 
 
 def test_a_sum_never_falls_whatever_the_times_are() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from twamp.config.readers import (
     HostPort,
     auth_modes,
+    bucket_bounds,
     dscp,
     file_path,
     flag,
@@ -372,6 +373,13 @@ class PingConfig(Config):
         "address and port to serve Prometheus metrics of --continuous on",
         read=metrics_endpoint,
     )
+    metrics_buckets: tuple[Decimal, ...] = option(
+        (),
+        "upper bounds in seconds of the buckets of delay in these metrics; "
+        "without it 1, 2, 5 of each power of ten from 10 us to 10 s",
+        read=bucket_bounds,
+        metavar="LIST",
+    )
 
     def contradictions(self) -> Iterator[str]:
         yield from self._of_continuous()
@@ -433,3 +441,5 @@ class PingConfig(Config):
         elif self.output is not None or self.metrics_address is not None:
             key = "metrics-address" if self.output is None else "output"
             yield f"{key}: is for continuous measurements; give --continuous, too"
+        if self.metrics_buckets and self.metrics_address is None:
+            yield "metrics-buckets: are those of the metrics; give --metrics-address, too"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import pairwise
 from typing import NamedTuple
 
 from twamp.metrics.threshold import Threshold, parse_threshold
@@ -166,6 +167,17 @@ def percentile_list(value: object) -> tuple[Decimal, ...]:
             if all(0 <= number <= 100 for number in numbers):
                 return numbers
     raise ValueError("a list of percentiles from 0 to 100 such as 50,95,99.9")
+
+
+def bucket_bounds(value: object) -> tuple[Decimal, ...]:
+    """A list, or its text with commas, of ascending bounds in seconds above 0; at most 200."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, tuple | list) and len(parts) <= 200:
+        with contextlib.suppress(ValueError):
+            bounds = [Decimal(0), *map(seconds, parts)]
+            if all(low < high for low, high in pairwise(bounds)):
+                return tuple(bounds[1:])
+    raise ValueError("a list of at most 200 ascending seconds above 0 such as 0.01,0.025,0.05")
 
 
 def mode_name(value: object) -> str:

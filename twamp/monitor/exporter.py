@@ -10,6 +10,7 @@ Directions are ``forward`` (to the reflector), ``reverse`` and, of variation, ``
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from twamp.metrics.histogram import Histogram
@@ -32,12 +33,14 @@ class SessionFigures:
     """One session of one target: ``totals`` since the start, ``last`` of the latest interval.
 
     ``trust_clocks``: one-way delays are taken as they are, though the clocks are not known to agree.
+    ``bounds_ns``: the upper bounds of the buckets of delay, ascending.
     """
 
     labels: Labels  # target and session; none for a probe
     totals: Tally
     last: Tally | None
     trust_clocks: bool = False
+    bounds_ns: Sequence[int] = BOUNDS_NS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,11 @@ _COUNTERS: Mapping[str, tuple[str, str]] = {
     "received": ("received", "Test packets whose reply came in time."),
     "reordered": ("reordered", "Test packets whose reply came after that of a later one."),
 }
+
+
+def bounds_of(seconds: Sequence[Decimal]) -> Sequence[int]:
+    """The bounds of buckets in ns that ``metrics-buckets`` gives; ours where it gives none."""
+    return [int(each * NS) for each in seconds] or BOUNDS_NS
 
 
 def session_families(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
@@ -95,22 +103,29 @@ def _delays(sessions: Sequence[SessionFigures]) -> Iterator["Metric"]:
     for session in sessions:
         totals = session.totals
         delay = totals.round_trip.delay
-        _add_histogram(round_trip, session.labels, delay, delay.total - totals.below_zero_ns)
+        total_ns, bounds_ns = delay.total - totals.below_zero_ns, session.bounds_ns
+        _add_histogram(round_trip, session.labels, delay, total_ns, bounds_ns)
         there, back = totals.known_send, totals.known_reflect
         if session.trust_clocks:
             there, back = totals.send.delay, totals.reflect.delay
         for direction, known in (("forward", there), ("reverse", back)):
             if known.count:
                 labels = {**session.labels, "direction": direction}
-                _add_histogram(one_way, labels, known, known.total)
+                _add_histogram(one_way, labels, known, known.total, bounds_ns)
     yield from (round_trip, one_way)
 
 
-def _add_histogram(metric: "Metric", labels: Labels, histogram: Histogram, total_ns: int) -> None:
+def _add_histogram(
+    metric: "Metric",
+    labels: Labels,
+    histogram: Histogram,
+    total_ns: int,
+    bounds_ns: Sequence[int],
+) -> None:
     """Without the values below zero, as a sum that falls is a counter that began anew to Prometheus."""
     negative = histogram.count_below(0)
-    counts = histogram.at_most(BOUNDS_NS)
-    for bound, count in zip(BOUNDS_NS, counts, strict=True):
+    counts = histogram.at_most(bounds_ns)
+    for bound, count in zip(bounds_ns, counts, strict=True):
         in_bucket = {**labels, "le": f"{bound / NS!r}"}
         metric.add_sample(f"{metric.name}_bucket", in_bucket, count - negative)
     whole = histogram.count - negative

@@ -12,7 +12,7 @@ from twamp.config.ping import PingConfig
 from twamp.engine.session_source import SessionSource
 from twamp.metrics.interval import ReportInterval
 from twamp.metrics.threshold import Failure, crossed
-from twamp.monitor.exporter import SessionFigures, TargetState, target_families
+from twamp.monitor.exporter import SessionFigures, TargetState, bounds_of, target_families
 from twamp.monitor.forms import Form
 from twamp.monitor.outcome import Outcome
 from twamp.monitor.output import Output
@@ -178,6 +178,7 @@ class Monitor:
                         totals=tally,
                         last=each.last.tallies[place] if each.last is not None else None,
                         trust_clocks=each.config.trust_clocks,
+                        bounds_ns=bounds_of(each.config.metrics_buckets),
                     )
                     for place, tally in enumerate(each.totals().tallies)
                 ],
