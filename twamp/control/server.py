@@ -42,8 +42,8 @@ DRAIN_LOOK = 0.05  # seconds between looks at what is left
 MOST_HANDSHAKES = 8192
 MOST_WAITING = 512  # connections of one client that wait for their turn
 # Of a turn of the event loop: so many connections are accepted, or refused, in one.
-ADMISSION_SHARE = 1 / 4
-REFUSAL_SHARE = 1 / 32
+ADMISSION_SHARE = 1 / 16
+REFUSAL_SHARE = 1 / 64
 # Descriptors that handshakes leave free: for status requests, and for connections that are closing.
 SPARE_DESCRIPTORS = 16
 RESERVED_CONNECTIONS = 8  # so many connections find a descriptor, whatever test ports there are
