@@ -6,12 +6,16 @@ argparse.
 
 import argparse
 import functools
+import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twamp.config.readers import flag
 from twamp.config.row import Config, ConfigT, Row, default_text, key_of, rows
 from twamp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 HIDDEN = argparse.SUPPRESS  # the help of an option that --help does not list
 WIDTH = 80  # columns of --help
@@ -53,6 +57,10 @@ class Parser(argparse.ArgumentParser):
             version=f"%(prog)s {version}",
             help="show the version and exit",
         )
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Raises OSError, which argparse passes over, when a text of help cannot be written."""
+        (file or sys.stderr).write(message)
 
 
 class RaisingParser(Parser):
