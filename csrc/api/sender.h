@@ -90,7 +90,8 @@ struct tw_sender_stats {
 
 int tw_sender_open(const struct tw_sender_config *config, int fd, struct tw_sender **sender);
 
-/* Sends the schedule, reads replies until loss_timeout_ns after the last packet; 0 or -errno. */
+/* Sends the schedule, reads replies until loss_timeout_ns after the last packet, or until every
+ * packet has been answered and duplicates have had a moment to come (no ring); 0 or -errno. */
 int tw_sender_run(struct tw_sender *sender);
 
 /* From any thread: run sends no more, and returns at once (drain = 0) or loss_timeout_ns after the

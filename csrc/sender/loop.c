@@ -29,7 +29,8 @@
 #define RENUMBER_AFTER_NS 100000000u /* stamps of older sends have come by then or never will */
 #define SETTLING_SLACK_NS 50000000u  /* so that a ring's rows do not wake us one by one */
 #define LONGEST_SLEEP_NS  (60ull * TW_NS_PER_S)
-#define NEVER             UINT64_MAX
+#define DUPLICATES_NS 250000000u /* so long they are waited for, when every packet is answered */
+#define NEVER         UINT64_MAX
 
 void tw_sender_prepare_loop(struct tw_sender *sender)
 {
@@ -97,6 +98,10 @@ static void catch_up(struct tw_sender *sender, uint64_t event_ns)
         tw_samples_settle(samples, begin_ns, sender->config.loss_timeout_ns);
     sender->unread_sends = 0;
     now_ns = tw_clock_monotonic_ns();
+    if (samples->rank != sender->rank_read) {
+        sender->rank_read = samples->rank;
+        sender->last_arrival_ns = now_ns;
+    }
     if (now_ns >= sender->estimate_at_ns) {
         sender->error_estimate = tw_clock_error_estimate(
             TW_SENDER_T1_ERROR_NS + tw_device_clock_error_ns(&samples->models));
@@ -288,6 +293,18 @@ static int sleep_until(struct tw_sender *sender, uint64_t until_ns, uint64_t now
 
 /* ---- the loop */
 
+/* When the session is over, of which all is sent. */
+static uint64_t end_of_session(const struct tw_sender *sender)
+{
+    const struct tw_samples *samples = &sender->samples;
+    const uint64_t timeout_ns = sender->last_send_ns + sender->config.loss_timeout_ns;
+
+    if (samples->departed_ns != NULL ||
+        samples->rank - samples->stats.duplicates < samples->stats.sent)
+        return timeout_ns;
+    return smaller(timeout_ns, sender->last_arrival_ns + DUPLICATES_NS);
+}
+
 /* When the next packet is due, or the session over; NEVER, while nothing more is scheduled. */
 static uint64_t next_event(const struct tw_sender *sender, int sending)
 {
@@ -295,7 +312,7 @@ static uint64_t next_event(const struct tw_sender *sender, int sending)
     const uint32_t next = sender->samples.attempted;
 
     if (!sending)
-        return sender->last_send_ns + config->loss_timeout_ns;
+        return end_of_session(sender);
     if (next == atomic_load_explicit(&sender->scheduled, memory_order_acquire))
         return NEVER;
     return config->start_ns + config->schedule[tw_samples_row(&sender->samples, next)];

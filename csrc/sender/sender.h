@@ -25,11 +25,13 @@ struct tw_sender {
     /* The loop's alone. */
     struct tw_samples samples;
     struct tw_inbox inbox;
-    uint64_t margin_ns;      /* how long before a packet is due the loop wakes */
-    uint64_t last_send_ns;   /* CLOCK_MONOTONIC; of refused ones, too */
-    uint64_t estimate_at_ns; /* when the error estimate is to be read again */
-    uint32_t unread_sends;   /* since replies and stamps were read */
-    uint32_t stalled_at;     /* the sequence number whose stall has been counted last */
+    uint64_t margin_ns;       /* how long before a packet is due the loop wakes */
+    uint64_t last_send_ns;    /* CLOCK_MONOTONIC; of refused ones, too */
+    uint64_t last_arrival_ns; /* CLOCK_MONOTONIC; when the last reply had been read */
+    uint64_t estimate_at_ns;  /* when the error estimate is to be read again */
+    uint32_t unread_sends;    /* since replies and stamps were read */
+    uint32_t rank_read;       /* the rank of that reply */
+    uint32_t stalled_at;      /* the sequence number whose stall has been counted last */
     uint16_t error_estimate;
 };
 

@@ -119,3 +119,26 @@ def parse(message: bytes) -> Any:
     icmp = ffi.new("struct tw_icmp_error *")
     buffer = ffi.from_buffer("uint8_t[]", bytearray(message))
     return icmp if lib.tw_cmsg_parse_icmp(buffer, len(message), icmp) else None
+
+
+def test_a_session_ends_when_every_packet_has_been_answered() -> None:
+    """Not at the loss timeout, which here is beyond every patience; copies that come soon still count."""
+
+    def twice(reflector: ScriptedReflector, request: Request) -> None:
+        reflector.send(request.reply(), request)
+        later = asyncio.get_running_loop().call_later
+        later(0.02, reflector.send, request.reply(), request)
+
+    async def session() -> SessionSender:
+        with (
+            ScriptedReflector(twice) as reflector,
+            ScriptedReflector.bound(LOOPBACK[4]) as sock,
+        ):
+            sender = SessionSender(
+                sock, config_for(reflector.endpoint, loss_timeout_ns=3600 * 10**9)
+            )
+            await asyncio.wait_for(sender.run(), 30)
+            return sender
+
+    stats = asyncio.run(session()).stats()
+    assert (stats.replies, stats.duplicates) == (10, 10)

@@ -219,6 +219,9 @@ class SessionSender:
     async def run(self) -> None:
         """Sends the schedule and reads replies until ``loss_timeout_ns`` after the last packet.
 
+        Without a ring it ends earlier, once every packet has been answered and a quarter of a second has
+        passed for duplicates.
+
         The work is done in a thread of its own.  When cancelled, it stops at once and joins the thread before
         it raises CancelledError.  Raises OSError when the kernel's poll fails.
         """
