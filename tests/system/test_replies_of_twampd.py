@@ -38,19 +38,23 @@ async def reply_of(twampd: Twampd) -> ReflectorPacket:
             return await probe.measure(session.port)
 
 
-@pytest.mark.parametrize(("format", "ptp"), [("ntp", False), ("ptp", True)])
-def test_timestamp_format(tmp_path: Path, format: str, ptp: bool) -> None:
+@pytest.mark.parametrize("format", ["ntp", "ptp"])
+def test_timestamp_format_is_that_of_light_alone(tmp_path: Path, format: str) -> None:
+    port = free_port()
+
     async def test(twampd: Twampd) -> None:
         before = time.time_ns()
-        reply = await reply_of(twampd)
+        with Probe() as probe:
+            replies = [await probe.measure(port), await reply_of(twampd)]
         after = time.time_ns()
-        estimate = ErrorEstimate.from_int(reply.error_estimate)
-        assert estimate.ptp_format is ptp
-        read = unix_ns_from_ptp if ptp else unix_ns_from_ntp
-        times = read(reply.receive_timestamp, before), read(reply.timestamp, before)
-        assert before <= times[0] <= times[1] <= after
+        for reply, ptp in zip(replies, (format == "ptp", False), strict=True):
+            assert ErrorEstimate.from_int(reply.error_estimate).ptp_format is ptp
+            read = unix_ns_from_ptp if ptp else unix_ns_from_ntp
+            times = read(reply.receive_timestamp, before), read(reply.timestamp, before)
+            assert before <= times[0] <= times[1] <= after
 
-    with Twampd.running(tmp_path, *LOOPBACK, "--timestamp-format", format) as twampd:
+    light = ("--light", "--light-port", str(port))
+    with Twampd.running(tmp_path, *LOOPBACK, *light, "--timestamp-format", format) as twampd:
         run(lambda: test(twampd))
 
 
