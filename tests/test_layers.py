@@ -17,7 +17,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
     "endpoint": (),
     "version": (),
-    "program": (),
     "sockets": FLOOR,
     "web": FLOOR,
     "protocol": ("errors",),
@@ -27,19 +26,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "report": ("version", *MEASURING),
     "control": ("config", "engine", "protocol", "sockets", *FLOOR),
     "monitor": ("config", "control", "engine", "report", "sockets", "version", "web", *MEASURING),
-    "reflector": ("config", "control", "engine", "program", "protocol", "version", "web", *FLOOR),
+    "reflector": ("config", "control", "engine", "protocol", "version", "web", *FLOOR),
     "ping": (
-        *("config", "control", "engine", "monitor", "program", "report", "sockets", "version"),
-        *MEASURING,
+        *("config", "control", "engine", "monitor", "report", "sockets", "version", *MEASURING),
     ),
-    "ctl": ("config", "engine", "ping", "program", "reflector", "version", *MEASURING),
+    "ctl": ("config", "engine", "ping", "reflector", "version", *MEASURING),
 }
 PUBLIC_FACE = ""  # twamp/__init__.py names what is public, from any package
-LAZY = (PUBLIC_FACE, "program")  # these import what is asked for, when it is
+LAZY = (PUBLIC_FACE, "config.program")  # these import what is asked for, when it is
 # What importlib has that imports nothing.
 PACKAGE_DATA = ("importlib.metadata", "importlib.resources")
 # What only a program's __main__ may use, and the module that is excepted.
-OF_PROGRAMS = {"argparse": "config.arguments", "signal": "program", "uvloop": None}
+OF_PROGRAMS = {"argparse": "config.arguments", "signal": "config.program", "uvloop": None}
 # These packages have no sockets, clocks, randomness, event loop or C: this is all they need of Python.
 PURE = ("protocol", "metrics")
 PURE_PYTHON = {

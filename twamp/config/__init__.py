@@ -1,4 +1,4 @@
-"""Options of the programs, and the files they come from.
+"""Options of the programs, the files they come from, and how a program starts.
 
 row         an option as a row: default, range, help; reading and checking a value
 readers     how the text or TOML of an option becomes its value
@@ -11,4 +11,5 @@ toml_file   twampd.toml and its drop-in directory
 users       user names and passphrases
 classes     classes of clients, and the limits of each
 target      the host that twping measures
+program     starts and ends a program: its standard streams, and Ctrl-C while it loads
 """

@@ -6,7 +6,7 @@ It asks the responder's UNIX socket (:mod:`twamp.reflector.status_socket`) for a
 
 import sys
 
-from twamp import program
+from twamp.config import program
 
 if __name__ == "__main__":  # before the imports that take time, during which Ctrl-C may come
     sys.exit(program.twampctl())

@@ -2,7 +2,7 @@
 
 import sys
 
-from twamp import program
+from twamp.config import program
 
 if __name__ == "__main__":  # before the imports that take time, during which Ctrl-C may come
     sys.exit(program.twampd())

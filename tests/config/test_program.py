@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from twamp import program
+from twamp.config import program
 
 LOADS = (  # a program whose import is a line of Python
     "import importlib, os, signal, sys, types\n"
-    "from twamp import program\n"
+    "from twamp.config import program\n"
     "real = importlib.import_module\n"
     "def load(name):\n"
     "    {}\n"
