@@ -11,7 +11,8 @@ CSRC = Path(__file__).resolve().parents[2] / "csrc"
 FILES = {str(path.relative_to(CSRC)): path.read_text() for path in sorted(CSRC.glob("*/*.[ch]"))}
 SOURCES = {name: text for name, text in FILES.items() if name.endswith(".c")}
 # Constants that old kernel headers lack, and the order of octets.
-CONDITIONAL = {"kernel/missing.h", "packet/octets.h"}
+# What older headers lack, the order of octets, and the refusal of 32 bits.
+CONDITIONAL = {"kernel/missing.h", "packet/octets.h", "api/types.h"}
 MOST_LINES, MOST_PARAMETERS, MOST_HEAD = 50, 5, 6
 FUNCTION = re.compile(r"^([a-z][^\n;{}#]*?)\b(\w+)\(([^;{}]*?)\)\n\{\n(.*?)^\}", re.M | re.S)
 
