@@ -23,6 +23,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # as mypy has a name exported: by its own name
+    from twamp.config.classes import ClientClass as ClientClass, Classes as Classes
     from twamp.config.readers import HostPort as HostPort
     from twamp.config.reflector import ReflectorConfig as ReflectorConfig
     from twamp.config.users import Users as Users
@@ -105,6 +106,7 @@ _PUBLIC = {
     "twamp.metrics.histogram": ("Histogram",),
     "twamp.metrics.tally": ("SessionFold", "Tally", "Variation"),
     # roles
+    "twamp.config.classes": ("Classes", "ClientClass"),
     "twamp.config.readers": ("HostPort",),
     "twamp.config.reflector": ("ReflectorConfig",),
     "twamp.config.users": ("Users",),
