@@ -19,7 +19,7 @@ NOBODY = "nobody is in this class; give users, clients or unauthenticated = true
 
 @dataclass(frozen=True, kw_only=True)
 class ClientClass(Config):
-    """What clients are in a class, and what they may have; without a limit that of every client counts."""
+    """The members of a class of clients and their limits; a limit that is not set is that of every client."""
 
     name: str = ""
     users: tuple[str, ...] = option((), "users in the class", read=user_name, entries=MOST_USERS)

@@ -25,7 +25,7 @@ _ROW = "twamp.option"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is known of an option, beside its name and type."""
+    """The facts of an option beside its name and type."""
 
     default: Any
     help: str
@@ -169,7 +169,7 @@ class Config:
         require_none(self.contradictions())
 
     def contradictions(self) -> Iterator[str]:
-        """What is wrong with options that are right each by itself: "KEY: reason; remedy"."""
+        """Yields each contradiction between options that are right by themselves: "KEY: reason; remedy"."""
         return iter(())
 
 

@@ -468,7 +468,7 @@ def _require_possible(port: int, dscp: int) -> None:
 
 
 def _remedy(request: SessionRequest) -> str:
-    """What may help when a Server does not support what was requested."""
+    """A remedy for a Server that does not support the request."""
     addresses = [each for each in (request.receiver_address, request.sender_address) if each]
     hints = []
     if addresses:

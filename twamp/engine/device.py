@@ -66,7 +66,7 @@ TX_OFF, TX_ON = 0, 1
 
 
 class Capabilities(NamedTuple):
-    """What a driver can stamp (ETHTOOL_GET_TS_INFO)."""
+    """The packets that a driver can stamp (ETHTOOL_GET_TS_INFO)."""
 
     stamping: Stamping
     clock: int | None  # of /dev/ptpN
@@ -103,7 +103,7 @@ class Capabilities(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a device is set to stamp (``struct hwtstamp_config``)."""
+    """The packets that a device is set to stamp (``struct hwtstamp_config``)."""
 
     flags: int
     tx_type: int

@@ -60,7 +60,7 @@ class SessionSource(Protocol):
         """
 
     def sender_config(self, session: OpenSession, start_ns: int) -> SenderConfig:
-        """What a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
+        """The packets that a session sends, from ``start_ns`` (CLOCK_MONOTONIC) on."""
 
     def make_sender(self, session: OpenSession, config: SenderConfig) -> SessionSender:
         """The session's sending end, which the caller closes."""

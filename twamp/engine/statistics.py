@@ -1,4 +1,4 @@
-"""What a Session-Reflector counts, copied out of C: of a session, of a reflector, of all its workers.
+"""Counters of a Session-Reflector, copied out of C: of a session, of a reflector, of all its workers.
 
 The names of drops, sources and counters are those of the enums in ``csrc/api/``.  A counter costs a
 row of ``enum tw_counter``, its increment in C, and a row of :data:`COUNTERS`.

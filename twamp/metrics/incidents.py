@@ -1,4 +1,4 @@
-"""What happened to a session beside its packets."""
+"""Incidents of a session beside its packets: ICMP errors, its early end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from twamp.endpoint import Endpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Incidents:
-    """What happened to a session beside its packets.
+    """Incidents of a session beside its packets: ICMP errors, its early end.
 
     ``icmp``: ICMP errors about its packets, by kind, the last one's from ``icmp_source``; ``path_mtu``: the
     longest IP packet that the path takes whole, as far as the kernel knows, 0 for unknown; ``fragmented``:

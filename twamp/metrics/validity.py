@@ -50,7 +50,7 @@ class Validity:
         return "; ".join(lines)
 
     def lines(self) -> list[str]:
-        """What is impossible and what is missing, a sentence each; none for a healthy measurement."""
+        """Yields a sentence for each impossible or missing thing; none for a healthy measurement."""
         return [*self._impossible(), *self._missing()]
 
     def _impossible(self) -> Iterator[str]:

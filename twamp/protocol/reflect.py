@@ -27,7 +27,7 @@ class Drop(Enum):
 
 
 class Arrival(NamedTuple):
-    """What the Session-Reflector knows of a packet beside its octets."""
+    """The facts that the Session-Reflector knows of a packet beside its octets."""
 
     receive_timestamp: int  # T2
     sequence_number: int  # the reflector's own

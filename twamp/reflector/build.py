@@ -40,7 +40,7 @@ ReadState = Callable[[], ResponderState]
 
 @dataclass
 class Bound:
-    """What a responder opens before it serves."""
+    """The sockets and files that a responder opens before it serves."""
 
     listeners: list[socket.socket]
     inherited: bool  # the listeners are systemd's, which has bound them
@@ -80,7 +80,7 @@ def bind(settings: Settings, inherited: Sequence[socket.socket], read_state: Rea
 def open_in_time(
     option: str, config: ReflectorConfig, opener: Callable[[ReflectorConfig], list[Opened]]
 ) -> list[Opened]:
-    """What ``opener`` opens, once its address and interface are there, or ``listen-wait`` has passed."""
+    """Calls ``opener`` once its address and interface are there, or ``listen-wait`` has passed."""
     until = time.monotonic() + config.listen_wait
     waiting = False
     while True:
@@ -99,7 +99,7 @@ def open_in_time(
 def open_or_explain(
     option: str, config: ReflectorConfig, opener: Callable[[ReflectorConfig], list[Opened]]
 ) -> list[Opened]:
-    """What ``opener`` opens; ConfigError when it cannot, in terms of ``option``."""
+    """Calls ``opener``; raises ConfigError in terms of ``option`` when it fails."""
     try:
         return opener(config)
     except OSError as error:
